@@ -1,0 +1,32 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Where the real GUE files lie; `basewise fetch gue` downloads them where there is a network.
+DATA ?= ../shared/data/gue
+
+.PHONY: demo test check study benchmarks clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "basewise needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/installed  ## the whole job on data it makes itself; prints the path of the report
+	$(BIN)/basewise demo
+
+test: $(VENV)/installed  ## the test suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed  ## style, format and strict types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+study: $(VENV)/installed  ## the promoter study on real GUE data
+	$(BIN)/basewise run studies/gue_promoters.toml --data $(DATA)
+
+clean:
+	rm -rf $(VENV) dist build

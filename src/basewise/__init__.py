@@ -1,0 +1,33 @@
+"""Train models of DNA, explain them base by base, and find out whether to believe it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from basewise.types import Attribution, Interval, Record, Span, Target, Tokens
+
+__version__ = "0.1.0"
+
+# The public surface: name -> module, imported on first use so that `import basewise` is quick.
+_PUBLIC = {
+    "Attribution": "basewise.types",
+    "Interval": "basewise.types",
+    "Record": "basewise.types",
+    "Span": "basewise.types",
+    "Target": "basewise.types",
+    "Tokens": "basewise.types",
+}
+
+__all__ = ["Attribution", "Interval", "Record", "Span", "Target", "Tokens"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'basewise' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*_PUBLIC, "__version__"])

@@ -1,0 +1,148 @@
+"""Components and the tables that name them.
+
+A *component* is its settings plus one verb: a frozen, validated dataclass whose
+constructor does nothing else. A *registry* is one table per kind,
+`name -> "module:Class"`, imported on first use; other packages add rows through
+the entry-point group `basewise.<kind>s`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, TypeVar, dataclass_transform
+
+from pydantic import ConfigDict, ValidationError
+from pydantic import dataclasses as pydantic_dataclasses
+from pydantic_core import ErrorDetails
+
+from basewise.errors import ConfigError, UnknownName, nearest
+
+__all__ = ["Registry", "component", "settings_of"]
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def component(cls: type[T]) -> type[T]:
+    """Make a class a component: frozen, keyword-only, validated when constructed.
+
+    Raises
+    ------
+    ConfigError
+        From the constructor: an unknown setting (the nearest known one is named)
+        or a value that is not allowed. One line.
+    """
+    made = pydantic_dataclasses.dataclass(
+        frozen=True,
+        kw_only=True,
+        config=ConfigDict(extra="forbid", arbitrary_types_allowed=True),
+    )(cls)
+    validate = made.__init__
+
+    @functools.wraps(validate)
+    def __init__(self: Any, **settings: Any) -> None:
+        known = list(made.__dataclass_fields__)
+        for key in settings:
+            if key not in known:
+                raise ConfigError(
+                    f"{made.__name__} has no setting {key!r}.{nearest(key, known)} "
+                    f"It has {', '.join(known) or 'no settings'}."
+                )
+        try:
+            validate(self, **settings)
+        except ValidationError as error:
+            problems = "; ".join(_say(detail) for detail in error.errors())
+            raise ConfigError(f"{made.__name__}: {problems}.") from None
+
+    made.__init__ = __init__  # type: ignore[method-assign]
+    return made
+
+
+def _say(detail: ErrorDetails) -> str:
+    where = ".".join(str(part) for part in detail["loc"]) or "settings"
+    if detail["type"] == "missing":
+        return f"the setting {where!r} is needed"
+    message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{where} = {detail['input']!r}: {message[:1].lower() + message[1:]}"
+
+
+def settings_of(component: Any) -> dict[str, Any]:
+    """The settings of a component as plain values, nested components included."""
+    found = {}
+    for name in component.__dataclass_fields__:
+        value = getattr(component, name)
+        if hasattr(value, "__dataclass_fields__"):
+            value = {"type": Registry.name_of(value)} | settings_of(value)
+        found[name] = value
+    return found
+
+
+class Registry:
+    """The table of one kind of component.
+
+    Parameters
+    ----------
+    kind : str
+        What the components are, in the singular, as errors should say it.
+    table : mapping of str to str
+        `name -> "module:Class"`.
+    """
+
+    _names: dict[str, str] = {}  # "module:Class" -> name, over all tables
+
+    def __init__(self, kind: str, table: Mapping[str, str]):
+        self.kind = kind
+        self._own = dict(table)
+        Registry._names |= {path: name for name, path in table.items()}
+
+    @functools.cached_property
+    def _table(self) -> dict[str, str]:
+        group = entry_points(group=f"basewise.{self.kind.replace(' ', '_')}s")
+        found = {point.name: point.value for point in group} | self._own
+        Registry._names |= {path: name for name, path in found.items()}
+        return found
+
+    def names(self) -> list[str]:
+        """Every name, sorted."""
+        return sorted(self._table)
+
+    def get(self, name: str) -> Any:
+        """The class behind `name`, imported now.
+
+        Raises
+        ------
+        UnknownName
+            Naming the nearest known name.
+        """
+        if name not in self._table:
+            raise UnknownName(self.kind, name, self._table)
+        module, _, attribute = self._table[name].partition(":")
+        return getattr(import_module(module), attribute)
+
+    def build(self, given: Any) -> Any:
+        """A component from its name, from a table with `type`, or from itself."""
+        if isinstance(given, str):
+            given = {"type": given}
+        if not isinstance(given, Mapping):
+            return given
+        settings = dict(given)
+        if "type" not in settings:
+            raise ConfigError(
+                f"A table for a {self.kind} needs the key 'type'; one of {', '.join(self.names())}."
+            )
+        name = settings.pop("type")
+        try:
+            return self.get(name)(**settings)
+        except ConfigError as error:
+            if isinstance(error, UnknownName):
+                raise
+            raise type(error)(f"{self.kind} {name!r}: {error}") from None
+
+    @staticmethod
+    def name_of(component: Any) -> str:
+        """The name a component is registered under; its class name if it is in no table."""
+        cls = component if isinstance(component, type) else type(component)
+        return Registry._names.get(f"{cls.__module__}:{cls.__qualname__}", cls.__name__)

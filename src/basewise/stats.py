@@ -1,0 +1,128 @@
+"""Intervals, tests and corrections that more than one layer needs.
+
+Every function works on plain arrays and returns named fields. Sources: Efron &
+Tibshirani 1993 (percentile bootstrap), Benjamini & Hochberg 1995, Wilson 1927,
+Haldane 1956 (odds ratios of tables with a zero).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtri
+
+from basewise.types import Floats
+
+__all__ = [
+    "Estimate",
+    "benjamini_hochberg",
+    "bootstrap",
+    "empirical_p",
+    "odds_ratio",
+    "wilson",
+]
+
+
+class Estimate(NamedTuple):
+    """A number with its interval and the count behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}], n = {self.n}"
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    *columns: ArrayLike,
+    rng: np.random.Generator,
+    resamples: int = 1000,
+    level: float = 0.95,
+    clusters: ArrayLike | None = None,
+) -> Estimate:
+    """Percentile bootstrap interval of `statistic(*columns)` over rows.
+
+    Parameters
+    ----------
+    statistic : callable
+        Takes the columns, each resampled with the same rows, returns a number.
+    columns : (n, ...) arrays
+        Paired by row.
+    clusters : (n,) array, optional
+        Whole clusters are resampled instead of rows (sequences, clades).
+    """
+    arrays = [np.asarray(column) for column in columns]
+    n = len(arrays[0])
+    labels = np.arange(n) if clusters is None else np.asarray(clusters)
+    _, inverse = np.unique(labels, return_inverse=True)
+    order = np.argsort(inverse, kind="stable")
+    sizes = np.bincount(inverse)
+    first = np.cumsum(sizes) - sizes
+    found = np.empty(resamples)
+    for i in range(resamples):
+        drawn = rng.integers(0, len(sizes), len(sizes))
+        lengths = sizes[drawn]
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        rows = order[np.repeat(first[drawn], lengths) + within]
+        found[i] = statistic(*(array[rows] for array in arrays))
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(found, [tail, 1 - tail])
+    return Estimate(float(statistic(*arrays)), float(low), float(high), n)
+
+
+def benjamini_hochberg(p: ArrayLike) -> Floats:
+    """q values, (m,), of the p values, (m,); NaN stays NaN and is not counted."""
+    p = np.asarray(p, float)
+    q = np.full(p.shape, np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known])]
+    m = len(order)
+    scaled = p[order] * m / np.arange(1, m + 1)
+    q[order] = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    return q
+
+
+def empirical_p(observed: ArrayLike, null: ArrayLike, two_sided: bool = True) -> Floats:
+    """p values, (m,), of observed values, (m,), against draws of the null, (draws, m).
+
+    `(1 + draws at least as extreme) / (1 + draws)`, never zero (Phipson & Smyth 2010).
+    Two-sided: twice the smaller tail, at most 1.
+    """
+    observed, null = np.asarray(observed, float), np.asarray(null, float)
+    above = (1 + (null >= observed).sum(0)) / (1 + len(null))
+    if not two_sided:
+        return np.asarray(above)
+    below = (1 + (null <= observed).sum(0)) / (1 + len(null))
+    return np.minimum(2 * np.minimum(above, below), 1.0)
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:
+    """A share with Wilson's score interval; NaN where `n` is 0."""
+    if n == 0:
+        return Estimate(float("nan"), 0.0, 1.0, 0)
+    z = float(ndtri(0.5 + level / 2))
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return Estimate(share, max(centre - half, 0.0), min(centre + half, 1.0), n)
+
+
+def odds_ratio(a: int, b: int, c: int, d: int, level: float = 0.95) -> Estimate:
+    """Odds ratio `ad / bc` of the table [[a, b], [c, d]] with Woolf's interval.
+
+    Half a count is added to every cell when one is empty (Haldane).
+    """
+    cells = np.array([a, b, c, d], float)
+    if (cells == 0).any():
+        cells += 0.5
+    log = np.log(cells[0]) + np.log(cells[3]) - np.log(cells[1]) - np.log(cells[2])
+    half = float(ndtri(0.5 + level / 2)) * np.sqrt((1 / cells).sum())
+    return Estimate(
+        float(np.exp(log)), float(np.exp(log - half)), float(np.exp(log + half)), a + b + c + d
+    )

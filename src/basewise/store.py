@@ -1,0 +1,184 @@
+"""Files of results: written whole or not at all, and saying what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from basewise.errors import StoreError
+from basewise.types import Attribution, Target
+
+__all__ = [
+    "fingerprint",
+    "read_attributions",
+    "read_frame",
+    "whole",
+    "write_attributions",
+    "write_frame",
+    "write_text",
+]
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it takes the place of `path` when the block ends well.
+
+    A run killed at any moment leaves the earlier file or the new one, never a piece.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield aside
+        with open(aside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def fingerprint(*values: Any) -> str:
+    """Twelve characters that change when any of the JSON-able values does."""
+    text = json.dumps(values, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+_ATTRIBUTION = pa.schema(
+    [
+        ("record_id", pa.string()),
+        ("sequence", pa.string()),
+        ("model", pa.string()),
+        ("label", pa.string()),
+        ("read", pa.string()),
+        ("method", pa.string()),
+        ("kind", pa.string()),
+        ("start", pa.list_(pa.int64())),
+        ("end", pa.list_(pa.int64())),
+        ("score", pa.list_(pa.float64())),
+        ("standard_error", pa.list_(pa.float64())),
+        ("hypothetical", pa.list_(pa.float64())),
+        ("output", pa.float64()),
+        ("baseline", pa.float64()),
+        ("evaluations", pa.int64()),
+        ("seed", pa.int64()),
+        ("settings", pa.string()),
+        ("extras", pa.string()),
+    ],
+    metadata={"basewise.schema": "attribution", "basewise.version": "1"},
+)
+
+
+def write_attributions(path: Path, found: list[Attribution]) -> None:
+    """Write attributions as one Parquet file, whole or not at all."""
+    rows = [
+        {
+            "record_id": a.record_id,
+            "sequence": a.sequence,
+            "model": a.model,
+            "label": a.target.label,
+            "read": a.target.read,
+            "method": a.method,
+            "kind": a.kind,
+            "start": a.spans[:, 0],
+            "end": a.spans[:, 1],
+            "score": a.scores,
+            "standard_error": a.standard_error,
+            "hypothetical": None if a.hypothetical is None else a.hypothetical.ravel(),
+            "output": a.output,
+            "baseline": a.baseline,
+            "evaluations": a.evaluations,
+            "seed": a.seed,
+            "settings": json.dumps(dict(a.settings), sort_keys=True),
+            "extras": json.dumps(dict(a.extras), sort_keys=True),
+        }
+        for a in found
+    ]
+    with whole(path) as aside:
+        pq.write_table(pa.Table.from_pylist(rows, schema=_ATTRIBUTION), aside)
+
+
+def read_attributions(path: Path) -> list[Attribution]:
+    """The attributions of one file, equal to what was written.
+
+    Raises
+    ------
+    StoreError
+        If the file is missing, broken, or of another schema or version.
+    """
+    table = _read(path, "attribution", "1")
+    return [
+        Attribution(
+            record_id=row["record_id"],
+            sequence=row["sequence"],
+            model=row["model"],
+            target=Target(row["label"], row["read"]),
+            method=row["method"],
+            kind=row["kind"],
+            spans=np.stack([row["start"], row["end"]], axis=1).astype(np.int64).reshape(-1, 2),
+            scores=np.asarray(row["score"], float),
+            output=row["output"],
+            baseline=row["baseline"],
+            evaluations=row["evaluations"],
+            seed=row["seed"],
+            settings=json.loads(row["settings"]),
+            standard_error=_optional(row["standard_error"]),
+            hypothetical=_optional(row["hypothetical"], 4),
+            extras=json.loads(row["extras"]),
+        )
+        for row in table.to_pylist()
+    ]
+
+
+def _optional(values: list[float] | None, columns: int = 0) -> Any:
+    if values is None:
+        return None
+    return np.asarray(values, float).reshape((-1, columns) if columns else -1)
+
+
+def write_frame(path: Path, frame: pd.DataFrame, schema: str, version: str = "1") -> None:
+    """Write a table that says its schema and version, whole or not at all."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    known = dict(table.schema.metadata or {})
+    known |= {b"basewise.schema": schema.encode(), b"basewise.version": version.encode()}
+    with whole(path) as aside:
+        pq.write_table(table.replace_schema_metadata(known), aside)
+
+
+def read_frame(path: Path, schema: str, version: str = "1") -> pd.DataFrame:
+    """The table in `path`, refused unless it says this schema and version."""
+    return _read(path, schema, version).to_pandas()
+
+
+def _read(path: Path, schema: str, version: str) -> pa.Table:
+    read: Callable[..., pa.Table] = pq.read_table
+    try:
+        table = read(path, partitioning=None)
+    except FileNotFoundError:
+        raise StoreError(f"{path} does not exist; run the step that writes it.") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise StoreError(
+            f"{path} is not a whole Parquet file ({str(error).splitlines()[0]}); delete it and run again."
+        ) from None
+    metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+    said = (metadata.get("basewise.schema"), metadata.get("basewise.version"))
+    if said != (schema, version):
+        raise StoreError(
+            f"{path} holds {said[0] or 'a foreign table'} version {said[1] or '-'}; "
+            f"this basewise reads {schema} version {version}."
+        )
+    return table

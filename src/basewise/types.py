@@ -1,0 +1,233 @@
+"""The values that cross module boundaries: frozen, plain, arrays in numpy.
+
+Coordinates are 0-based and half-open everywhere. Letters of shapes: `n` rows or
+records, `t` tokens, `u` units, `b` bases of one sequence, `k` labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from basewise.errors import UnknownName
+
+__all__ = [
+    "Attribution",
+    "Bools",
+    "Codes",
+    "Floats",
+    "Ints",
+    "Interval",
+    "Kind",
+    "Read",
+    "Record",
+    "Span",
+    "Target",
+    "Tokens",
+]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Codes = NDArray[np.uint8]
+
+Kind = Literal["additive", "ranking", "rule", "corpus"]
+"""What scores mean. additive: they sum to output - baseline. ranking: their order and sign
+speak, not their sum. rule: 1 inside a sufficient rule, 0 outside. corpus: they describe the
+data set and its labels, not one prediction."""
+
+Read = Literal["log_odds", "logit", "probability", "margin", "value"]
+"""How a model's outputs become the one number explained; see `Target`."""
+
+
+class Interval(NamedTuple):
+    """A place in a genome: 0-based, half-open, strand `+` or `-`."""
+
+    chrom: str
+    start: int
+    end: int
+    strand: str = "+"
+
+    def __str__(self) -> str:
+        return f"{self.chrom}:{self.start}-{self.end}({self.strand})"
+
+
+class Span(NamedTuple):
+    """A named stretch of one sequence: 0-based, half-open."""
+
+    start: int
+    end: int
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One sequence, with where it came from and what is known about it.
+
+    Attributes
+    ----------
+    id : str
+        Unique within a data set.
+    sequence : str
+        Upper-case letters of `ACGTN`.
+    label : str, float or None
+        A class *name*, a measured value, or unknown.
+    locus : Interval or None
+        Where the sequence lies in a genome; `sequence` reads along `locus.strand`.
+    truth : tuple of Span
+        Stretches known to matter (planted motifs, annotated regions).
+    """
+
+    id: str
+    sequence: str
+    label: str | float | None = None
+    locus: Interval | None = None
+    truth: tuple[Span, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    def __repr__(self) -> str:
+        shown = self.sequence if len(self.sequence) <= 40 else f"{self.sequence[:37]}..."
+        label = "" if self.label is None else f", label={self.label!r}"
+        return f"Record(id={self.id!r}, sequence={shown!r}{label}, length={len(self.sequence)})"
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """A tokenised sequence.
+
+    Attributes
+    ----------
+    ids : (t,) int
+        Vocabulary ids.
+    spans : (t, 2) int
+        The bases each token covers; special tokens cover none (`start == end`).
+    """
+
+    ids: Ints
+    spans: Ints
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The one number of a model's output that is explained.
+
+    Attributes
+    ----------
+    label : str
+        Which output, **by name**; there is no default and no index.
+    read : str
+        `log_odds` (log of p/(1-p) of the label, the default for classifiers), `logit`
+        (the raw output), `probability`, `margin` (logit minus the best other logit), or
+        `value` (the number as it stands: regressions and functions that give scores).
+    """
+
+    label: str
+    read: Read = "log_odds"
+
+    def index(self, labels: Sequence[str]) -> int:
+        """Where the label stands among a model's labels.
+
+        Raises
+        ------
+        UnknownName
+            If the model has no such label.
+        """
+        if self.label not in labels:
+            raise UnknownName("label of this model", self.label, labels)
+        return list(labels).index(self.label)
+
+    def __str__(self) -> str:
+        return f"{self.read.replace('_', '-')} of {self.label}"
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """Scores of the units of one sequence for one number of one model.
+
+    Attributes
+    ----------
+    record_id, sequence : str
+        What was explained.
+    model : str
+        Name of the model.
+    target : Target
+        What was read from it.
+    method : str
+        Registered name of the explainer.
+    kind : str
+        What the scores mean; see `Kind`.
+    spans : (u, 2) int
+        Bases each unit covers.
+    scores : (u,) float
+        One score per unit, in the units of the target.
+    output, baseline : float
+        The target at the sequence and where every unit is switched off.
+    evaluations : int
+        Forward passes paid for this record (rows, not batches).
+    seed : int
+        Seed of the run; the record's own random numbers derive from it, the id and the method.
+    settings : mapping
+        Every setting of the explainer.
+    standard_error : (u,) float or None
+        Of each score, where the estimator has one.
+    hypothetical : (b, 4) float or None
+        What each base (A, C, G, T) would have scored at each position (one-hot gradients).
+    extras : mapping of str to float
+        What only this method reports (a surrogate's R2, a rule's precision).
+    """
+
+    record_id: str
+    sequence: str
+    model: str
+    target: Target
+    method: str
+    kind: Kind
+    spans: Ints
+    scores: Floats
+    output: float
+    baseline: float
+    evaluations: int
+    seed: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    standard_error: Floats | None = None
+    hypothetical: Floats | None = None
+    extras: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def gap(self) -> float:
+        """Completeness error: `output - baseline - sum(scores)`; NaN unless scores are additive."""
+        if self.kind != "additive":
+            return float("nan")
+        return self.output - self.baseline - float(self.scores.sum())
+
+    def per_base(self) -> Floats:
+        """Scores on bases, (b,): a unit's score is shared equally by its bases, so the sum is kept.
+
+        Units that cover no base (none are made by basewise) would lose their score; bases
+        in no unit score 0.
+        """
+        lengths = self.spans[:, 1] - self.spans[:, 0]
+        first = np.repeat(self.spans[:, 0] - np.cumsum(lengths) + lengths, lengths)
+        track = np.zeros(len(self.sequence))
+        np.add.at(
+            track,
+            first + np.arange(lengths.sum()),
+            np.repeat(self.scores / np.maximum(lengths, 1), lengths),
+        )
+        return track
+
+    def __repr__(self) -> str:
+        return (
+            f"Attribution({self.record_id!r}, {self.method}, {self.target}, {len(self.scores)} units, "
+            f"output={self.output:.3f}, baseline={self.baseline:.3f}, gap={self.gap:.2g}, "
+            f"evaluations={self.evaluations})"
+        )
