@@ -12,7 +12,7 @@ import functools
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, ValidationError
 from pydantic import dataclasses as pydantic_dataclasses
@@ -58,7 +58,7 @@ def component(cls: type[T]) -> type[T]:
             raise ConfigError(f"{made.__name__}: {problems}.") from None
 
     made.__init__ = __init__  # type: ignore[method-assign]
-    return made
+    return cast(type[T], made)
 
 
 def _say(detail: ErrorDetails) -> str:
@@ -91,7 +91,7 @@ class Registry:
         `name -> "module:Class"`.
     """
 
-    _names: dict[str, str] = {}  # "module:Class" -> name, over all tables
+    _names: ClassVar[dict[str, str]] = {}  # "module:Class" -> name, over all tables
 
     def __init__(self, kind: str, table: Mapping[str, str]):
         self.kind = kind

@@ -99,7 +99,7 @@ def empirical_p(observed: ArrayLike, null: ArrayLike, two_sided: bool = True) ->
     if not two_sided:
         return np.asarray(above)
     below = (1 + (null <= observed).sum(0)) / (1 + len(null))
-    return np.minimum(2 * np.minimum(above, below), 1.0)
+    return np.asarray(np.minimum(2 * np.minimum(above, below), 1.0))
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Estimate:

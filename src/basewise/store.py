@@ -161,7 +161,8 @@ def write_frame(path: Path, frame: pd.DataFrame, schema: str, version: str = "1"
 
 def read_frame(path: Path, schema: str, version: str = "1") -> pd.DataFrame:
     """The table in `path`, refused unless it says this schema and version."""
-    return _read(path, schema, version).to_pandas()
+    frame: pd.DataFrame = _read(path, schema, version).to_pandas()
+    return frame
 
 
 def _read(path: Path, schema: str, version: str) -> pa.Table:
@@ -172,7 +173,8 @@ def _read(path: Path, schema: str, version: str) -> pa.Table:
         raise StoreError(f"{path} does not exist; run the step that writes it.") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise StoreError(
-            f"{path} is not a whole Parquet file ({str(error).splitlines()[0]}); delete it and run again."
+            f"{path} is not a whole Parquet file ({str(error).splitlines()[0]}); "
+            "delete it and run again."
         ) from None
     metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
     said = (metadata.get("basewise.schema"), metadata.get("basewise.version"))

@@ -20,8 +20,8 @@ __all__ = [
     "Bools",
     "Codes",
     "Floats",
-    "Ints",
     "Interval",
+    "Ints",
     "Kind",
     "Read",
     "Record",
@@ -227,7 +227,7 @@ class Attribution:
 
     def __repr__(self) -> str:
         return (
-            f"Attribution({self.record_id!r}, {self.method}, {self.target}, {len(self.scores)} units, "
-            f"output={self.output:.3f}, baseline={self.baseline:.3f}, gap={self.gap:.2g}, "
+            f"Attribution({self.record_id!r}, {self.method}, {self.target}, "
+            f"{len(self.scores)} units, output={self.output:.3f}, baseline={self.baseline:.3f}, gap={self.gap:.2g}, "
             f"evaluations={self.evaluations})"
         )
