@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,15 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from basewise.errors import StoreError
-from basewise.types import Attribution, Target
+from basewise.types import Attribution, Interval, Record, Span, Target
 
 __all__ = [
     "fingerprint",
     "read_attributions",
     "read_frame",
+    "read_records",
     "whole",
     "write_attributions",
     "write_frame",
+    "write_records",
     "write_text",
 ]
 
@@ -83,7 +85,7 @@ _ATTRIBUTION = pa.schema(
 )
 
 
-def write_attributions(path: Path, found: list[Attribution]) -> None:
+def write_attributions(path: Path, found: Sequence[Attribution]) -> None:
     """Write attributions as one Parquet file, whole or not at all."""
     rows = [
         {
@@ -148,6 +150,62 @@ def _optional(values: list[float] | None, columns: int = 0) -> Any:
     if values is None:
         return None
     return np.asarray(values, float).reshape((-1, columns) if columns else -1)
+
+
+_RECORD = pa.schema(
+    [
+        ("id", pa.string()),
+        ("sequence", pa.string()),
+        ("label", pa.string()),
+        ("value", pa.float64()),
+        ("chrom", pa.string()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("strand", pa.string()),
+        (
+            "truth",
+            pa.list_(
+                pa.struct([("start", pa.int64()), ("end", pa.int64()), ("name", pa.string())])
+            ),
+        ),
+    ],
+    metadata={"basewise.schema": "record", "basewise.version": "1"},
+)
+
+
+def write_records(path: Path, records: Sequence[Record]) -> None:
+    """Write records as one Parquet file, whole or not at all."""
+    loci = [record.locus or (None, None, None, None) for record in records]
+    columns = {
+        "id": [record.id for record in records],
+        "sequence": [record.sequence for record in records],
+        "label": [r.label if isinstance(r.label, str) else None for r in records],
+        "value": [None if isinstance(r.label, str) else r.label for r in records],
+        "chrom": [locus[0] for locus in loci],
+        "start": [locus[1] for locus in loci],
+        "end": [locus[2] for locus in loci],
+        "strand": [locus[3] for locus in loci],
+        "truth": [[span._asdict() for span in record.truth] for record in records],
+    }
+    with whole(path) as aside:
+        pq.write_table(pa.table(columns, schema=_RECORD), aside)
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of one file, equal to what was written."""
+    columns = _read(path, "record", "1").to_pydict()
+    return [
+        Record(
+            id=id_,
+            sequence=sequence,
+            label=value if label is None else label,
+            locus=None if chrom is None else Interval(chrom, start, end, strand),
+            truth=tuple(Span(**span) for span in truth),
+        )
+        for id_, sequence, label, value, chrom, start, end, strand, truth in zip(
+            *(columns[name] for name in _RECORD.names), strict=True
+        )
+    ]
 
 
 def write_frame(path: Path, frame: pd.DataFrame, schema: str, version: str = "1") -> None:

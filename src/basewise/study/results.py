@@ -1,0 +1,148 @@
+"""What lies in the folder of a run, and how to read it.
+
+```
+<run>/study.toml              the study as it was given
+      lock.json               every default filled in, versions, hashes, seeds: it re-runs the study
+      log.jsonl               what happened, a line each
+      data/<split>.parquet    the records of each split;  data/summary.json: counts and sources
+      audit.json
+      models/<model>/         a save_pretrained folder
+      predictions/<model>.parquet
+      attributions/<model>/<explainer>-<fingerprint>/part-*.parquet
+      metrics/models.parquet          quality of each model and of the baseline
+      metrics/explainers.parquet      cost and completeness of each explainer
+      metrics/localisation.parquet    how much planted truth each explainer found (if any is known)
+      biology/hits.parquet, biology/class_enrichment.parquet,
+      biology/attribution_enrichment.parquet
+      report/index.html
+```
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from basewise.errors import StoreError
+from basewise.store import read_attributions, read_frame, read_records
+from basewise.types import Attribution, Record
+
+if TYPE_CHECKING:
+    from basewise.audit import Audit
+
+__all__ = ["Run", "open_run"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of a run, read lazily. A file that a step has not written yet reads as empty."""
+
+    folder: Path
+
+    @property
+    def lock(self) -> dict[str, Any]:
+        """The study with every default filled in; versions, hashes and seeds."""
+        return self._json("lock.json")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Per split: `n`, `labels` (counts), `shortest`, `longest`, `source`, `skipped`."""
+        return self._json("data/summary.json")
+
+    @property
+    def audit(self) -> Audit | None:
+        """Findings on the data set, if it was audited."""
+        from basewise.audit import Audit
+
+        path = self.folder / "audit.json"
+        return Audit.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models."""
+        return list(self.lock.get("models", {}))
+
+    @property
+    def explainers(self) -> list[str]:
+        """Names the study gives its explainers."""
+        return list(self.lock.get("explainers", {}))
+
+    def records(self, split: str) -> list[Record]:
+        """The records of one split (`train`, `dev`, `test`, or `explained`)."""
+        path = self.folder / "data" / f"{split}.parquet"
+        return read_records(path) if path.exists() else []
+
+    def attributions(self, model: str, explainer: str) -> list[Attribution]:
+        """Every attribution of one model by one explainer, in the order of the records."""
+        return [a for part in self.parts(model, explainer) for a in read_attributions(part)]
+
+    def parts(self, model: str, explainer: str) -> Iterator[Path]:
+        """The part files of the present settings."""
+        place = self.lock.get("places", {}).get(f"{model}/{explainer}")
+        if place:
+            yield from sorted((self.folder / place).glob("part-*.parquet"))
+
+    def predictions(self, model: str) -> pd.DataFrame:
+        """record_id, split, label, predicted, and `p:<label>` for every label of the model."""
+        return self.frame(f"predictions/{model}", "predictions")
+
+    @property
+    def model_metrics(self) -> pd.DataFrame:
+        """model, kind (`model` or `baseline`), parameters, split, metric, value, low, high, n."""
+        return self.frame("metrics/models", "model_metrics")
+
+    @property
+    def explainer_metrics(self) -> pd.DataFrame:
+        """model, explainer, method, n, evaluations (mean per record), median_gap, median_r2."""
+        return self.frame("metrics/explainers", "explainer_metrics")
+
+    @property
+    def localisation(self) -> pd.DataFrame:
+        """model, explainer, metric, value, low, high, n, chance; empty where no truth is known."""
+        return self.frame("metrics/localisation", "localisation")
+
+    @property
+    def hits(self) -> pd.DataFrame:
+        """Motif hits on the explained records."""
+        return self.frame("biology/hits", "hits")
+
+    @property
+    def class_enrichment(self) -> pd.DataFrame:
+        """Motif hits by class, against shuffles."""
+        return self.frame("biology/class_enrichment", "class_enrichment")
+
+    @property
+    def attribution_enrichment(self) -> pd.DataFrame:
+        """Attribution inside hits against matched positions, per model and explainer."""
+        return self.frame("biology/attribution_enrichment", "attribution_enrichment")
+
+    def frame(self, name: str, schema: str) -> pd.DataFrame:
+        """A table of the run; empty if its step has not run."""
+        path = self.folder / f"{name}.parquet"
+        return read_frame(path, schema) if path.exists() else pd.DataFrame()
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        if not path.exists():
+            return {}
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+
+def open_run(path: str | Path) -> Run:
+    """The results of a run.
+
+    Raises
+    ------
+    StoreError
+        If the folder is not that of a run.
+    """
+    folder = Path(path)
+    if not (folder / "lock.json").exists():
+        raise StoreError(f"{folder} is not the folder of a run: it has no lock.json.")
+    return Run(folder)
