@@ -6,6 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from basewise.audit import audit
+    from basewise.data import read
+    from basewise.explain import explain
+    from basewise.models.model import Model
+    from basewise.study.results import Run, open_run
+    from basewise.tokenize.pruning import prune_bpe
     from basewise.types import Attribution, Interval, Record, Span, Target, Tokens
 
 __version__ = "0.1.0"
@@ -14,13 +20,34 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Attribution": "basewise.types",
     "Interval": "basewise.types",
+    "Model": "basewise.models.model",
     "Record": "basewise.types",
+    "Run": "basewise.study.results",
     "Span": "basewise.types",
     "Target": "basewise.types",
     "Tokens": "basewise.types",
+    "audit": "basewise.audit",
+    "explain": "basewise.explain",
+    "open_run": "basewise.study.results",
+    "prune_bpe": "basewise.tokenize.pruning",
+    "read": "basewise.data",
 }
 
-__all__ = ["Attribution", "Interval", "Record", "Span", "Target", "Tokens"]
+__all__ = [
+    "Attribution",
+    "Interval",
+    "Model",
+    "Record",
+    "Run",
+    "Span",
+    "Target",
+    "Tokens",
+    "audit",
+    "explain",
+    "open_run",
+    "prune_bpe",
+    "read",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,6 +8,7 @@ the entry-point group `basewise.<kind>s`.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from importlib import import_module
@@ -44,7 +45,7 @@ def component(cls: type[T]) -> type[T]:
 
     @functools.wraps(validate)
     def __init__(self: Any, **settings: Any) -> None:
-        known = list(made.__dataclass_fields__)
+        known = [field.name for field in dataclasses.fields(made)]
         for key in settings:
             if key not in known:
                 raise ConfigError(
@@ -72,11 +73,11 @@ def _say(detail: ErrorDetails) -> str:
 def settings_of(component: Any) -> dict[str, Any]:
     """The settings of a component as plain values, nested components included."""
     found = {}
-    for name in component.__dataclass_fields__:
-        value = getattr(component, name)
-        if hasattr(value, "__dataclass_fields__"):
+    for field in dataclasses.fields(component):
+        value = getattr(component, field.name)
+        if dataclasses.is_dataclass(value):
             value = {"type": Registry.name_of(value)} | settings_of(value)
-        found[name] = value
+        found[field.name] = value
     return found
 
 

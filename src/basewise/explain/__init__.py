@@ -1,0 +1,106 @@
+"""Explainers, units, maskings and references. Adding one: write its file, add its line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from basewise.registry import Registry
+
+if TYPE_CHECKING:
+    from basewise.models.model import Model
+    from basewise.types import Attribution, Record, Target
+
+__all__ = ["EXPLAINERS", "MASKINGS", "REFERENCES", "UNITS", "explain"]
+
+EXPLAINERS = Registry(
+    "explainer",
+    {
+        "exact_shapley": "basewise.explain.exact_shapley:ExactShapley",
+        "integrated_gradients": "basewise.explain.integrated_gradients:IntegratedGradients",
+        "kernel_shap": "basewise.explain.kernel_shap:KernelShap",
+        "lime": "basewise.explain.lime:Lime",
+        "occlusion": "basewise.explain.occlusion:Occlusion",
+    },
+)
+
+UNITS = Registry(
+    "kind of units",
+    {
+        "bases": "basewise.explain.units:Bases",
+        "tokens": "basewise.explain.units:TokenUnits",
+        "windows": "basewise.explain.units:Windows",
+    },
+)
+
+MASKINGS = Registry(
+    "masking",
+    {
+        "mask": "basewise.explain.masking:MaskToken",
+        "n": "basewise.explain.masking:NBases",
+        "pad": "basewise.explain.masking:PadToken",
+        "sampled": "basewise.explain.masking:Sampled",
+        "shuffled": "basewise.explain.masking:Shuffled",
+        "unknown": "basewise.explain.masking:UnknownToken",
+    },
+)
+
+REFERENCES = Registry(
+    "reference",
+    {
+        "frequencies": "basewise.explain.references:Frequencies",
+        "shuffled": "basewise.explain.references:ShuffledReference",
+        "token": "basewise.explain.references:TokenReference",
+        "uniform": "basewise.explain.references:Uniform",
+        "zero": "basewise.explain.references:Zero",
+    },
+)
+
+
+def explain(
+    model: Model,
+    records: Sequence[Record],
+    explainer: Any,
+    target: str | Target,
+    *,
+    seed: int = 0,
+    progress: Callable[[Attribution], None] | None = None,
+    **settings: Any,
+) -> list[Attribution]:
+    """Explain one number of a model for many records, one `Attribution` each.
+
+    Parameters
+    ----------
+    model : Model
+    records : sequence of Record
+    explainer : str, table or component
+        A name of `EXPLAINERS`, or an explainer already built.
+    target : str or Target
+        The label to explain, by name; a `Target` also says how it is read.
+    seed : int
+        Each record's random numbers derive from it, the record's id and the method, so its
+        scores do not depend on its neighbours or their order.
+    progress : callable, optional
+        Called with each attribution as it is finished.
+    **settings
+        Settings of the explainer, such as `units="bases"`, `masking="n"`.
+
+    Returns
+    -------
+    list of Attribution
+        In the order of the records.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name or setting.
+    CapabilityError
+        If the model cannot serve this explainer.
+    """
+    if isinstance(explainer, str):
+        explainer = {"type": explainer}
+    if isinstance(explainer, dict):
+        explainer = explainer | settings
+    built = EXPLAINERS.build(explainer)
+    found: list[Attribution] = built.explain(model, records, model.target(target), seed, progress)
+    return found

@@ -1,0 +1,25 @@
+"""Occlusion, also called leave-one-out (Zeiler & Fergus 2014)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from basewise.explain.game import Estimate, Game, Play
+from basewise.explain.perturbation import Perturbation
+from basewise.registry import component
+from basewise.types import Kind
+
+__all__ = ["Occlusion"]
+
+
+@component
+class Occlusion(Perturbation):
+    """What is lost when one unit is switched off: `v(all) - v(all but i)`."""
+
+    kind: ClassVar[Kind] = "ranking"
+
+    def estimate(self, game: Game, rng: np.random.Generator) -> Play:
+        values = yield ~np.eye(game.n_units, dtype=bool)
+        return Estimate(game.full - values)

@@ -1,0 +1,75 @@
+"""Gradients of a target with respect to the output of a network's embedding.
+
+The output of the embedding module is replaced by a hook, never passed as `inputs_embeds`:
+networks compute other things from the ids too (positions, padding, token dropout), and those
+must stay what they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from basewise.models.evaluator import Batch, borrowed
+from basewise.models.model import Model
+from basewise.models.reading import read
+from basewise.types import Target
+
+__all__ = ["embed", "frozen", "value_and_gradient", "value_at"]
+
+
+def embed(model: Model, batch: Batch) -> Tensor:
+    """What the embedding gives for a batch, (n, t, d), detached."""
+    seen: list[Tensor] = []
+    handle = model.embedding.register_forward_hook(lambda *call: seen.append(call[2]))
+    try:
+        with borrowed(model):
+            model.embedding(batch.ids)
+    finally:
+        handle.remove()
+    return seen[0].detach().clone()
+
+
+def value_and_gradient(
+    model: Model, batch: Batch, embedded: Tensor, target: Target
+) -> tuple[Tensor, Tensor]:
+    """Target values (n,) and their gradients (n, t, d) where the embedding gives `embedded`.
+
+    Call inside `frozen(model)`. The rows of a batch do not influence each other, so one
+    backward pass of the sum gives every row's gradient.
+    """
+    leaf = embedded.detach().requires_grad_()
+    value = value_at(model, batch, leaf, target)
+    (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    return value.detach(), gradient
+
+
+def value_at(model: Model, batch: Batch, embedded: Tensor, target: Target) -> Tensor:
+    """Target values (n,) where the embedding gives `embedded`, (n, t, d)."""
+    handle = model.embedding.register_forward_hook(lambda *_: embedded)
+    try:
+        raw = model.outputs_of(batch)
+    finally:
+        handle.remove()
+    return read(raw, target.index(model.labels), target.read, model.outputs)
+
+
+@contextmanager
+def frozen(model: Model) -> Iterator[None]:
+    """Evaluation mode with gradients for inputs only; everything is given back, also on error."""
+    modes = [(module, module.training) for module in model.network.modules()]
+    asked = [(p, p.requires_grad) for p in model.network.parameters()]
+    model.network.eval()
+    for parameter, _ in asked:
+        parameter.requires_grad_(False)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        for parameter, wanted in asked:
+            parameter.requires_grad_(wanted)
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,67 @@
+"""From a model's outputs to the one number explained, on torch tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from basewise.errors import CapabilityError
+from basewise.types import Read, Target
+
+__all__ = ["Outputs", "as_target", "probabilities", "read"]
+
+Outputs = Literal["logits", "probabilities", "values"]
+"""What a network's outputs are: class logits, class probabilities, or numbers as they stand."""
+
+ALLOWED: dict[Outputs, tuple[Read, ...]] = {
+    "logits": ("log_odds", "logit", "probability", "margin"),
+    "probabilities": ("log_odds", "probability"),
+    "values": ("value",),
+}
+SMALLEST = 1e-12  # probabilities are kept this far from 0 and 1 before a logarithm
+
+
+def as_target(target: str | Target, labels: Sequence[str], outputs: Outputs) -> Target:
+    """The target itself, or the default reading of a label; refused if the model cannot give it.
+
+    Raises
+    ------
+    UnknownName
+        If no label has that name.
+    CapabilityError
+        If the model's outputs cannot be read that way.
+    """
+    if isinstance(target, str):
+        target = Target(target, ALLOWED[outputs][0])
+    target.index(labels)
+    if target.read not in ALLOWED[outputs]:
+        raise CapabilityError(
+            f"This model gives {outputs}, which cannot be read as {target.read!r}; "
+            f"read is one of {', '.join(ALLOWED[outputs])}."
+        )
+    return target
+
+
+def read(raw: Tensor, index: int, how: Read, outputs: Outputs) -> Tensor:
+    """The target's value, (n,), of raw outputs, (n, k)."""
+    chosen = raw[:, index]
+    if how in ("logit", "value"):
+        return chosen
+    if outputs == "probabilities":
+        if how == "probability":
+            return chosen
+        return torch.logit(chosen, eps=SMALLEST)
+    others = torch.cat([raw[:, :index], raw[:, index + 1 :]], dim=1)
+    if how == "log_odds":
+        return chosen - others.logsumexp(1)
+    if how == "margin":
+        return chosen - others.max(1).values
+    return raw.softmax(1)[:, index]
+
+
+def probabilities(raw: Tensor, outputs: Outputs) -> Tensor:
+    """Class probabilities, (n, k), where the outputs are logits; else the outputs themselves."""
+    return raw.softmax(-1) if outputs == "logits" else raw
