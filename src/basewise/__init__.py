@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from basewise.audit import audit
     from basewise.data import read
-    from basewise.explain import explain
+    from basewise.explainers import explain
     from basewise.models.model import Model
     from basewise.study.results import Run, open_run
     from basewise.tokenize.pruning import prune_bpe
@@ -27,7 +27,7 @@ _PUBLIC = {
     "Target": "basewise.types",
     "Tokens": "basewise.types",
     "audit": "basewise.audit",
-    "explain": "basewise.explain",
+    "explain": "basewise.explainers",
     "open_run": "basewise.study.results",
     "prune_bpe": "basewise.tokenize.pruning",
     "read": "basewise.data",

@@ -228,6 +228,7 @@ class Attribution:
     def __repr__(self) -> str:
         return (
             f"Attribution({self.record_id!r}, {self.method}, {self.target}, "
-            f"{len(self.scores)} units, output={self.output:.3f}, baseline={self.baseline:.3f}, gap={self.gap:.2g}, "
+            f"{len(self.scores)} units, output={self.output:.3f}, "
+            f"baseline={self.baseline:.3f}, gap={self.gap:.2g}, "
             f"evaluations={self.evaluations})"
         )

@@ -11,10 +11,10 @@ import numpy as np
 from pydantic import PlainValidator
 
 from basewise.errors import DataError
-from basewise.explain import MASKINGS, UNITS
-from basewise.explain.game import Game, Play, play
-from basewise.explain.masking import Masking, NBases
-from basewise.explain.units import Bases, Units
+from basewise.explainers import MASKINGS, UNITS
+from basewise.explainers.game import Game, Play, play
+from basewise.explainers.masking import Masking, NBases
+from basewise.explainers.units import Bases, Units
 from basewise.models.evaluator import Evaluator, Switchboard
 from basewise.registry import Registry, component, settings_of
 from basewise.types import Attribution, Ints, Kind, Record, Target

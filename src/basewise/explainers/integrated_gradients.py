@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from pydantic import Field, PlainValidator
 
-from basewise.explain import REFERENCES
-from basewise.explain.path import Integral, Path, Rule, ends, integrate, nodes
-from basewise.explain.perturbation import random_numbers
-from basewise.explain.references import Reference, ShuffledReference, is_one_hot
+from basewise.explainers import REFERENCES
+from basewise.explainers.path import Integral, Path, Rule, ends, integrate, nodes
+from basewise.explainers.perturbation import random_numbers
+from basewise.explainers.references import Reference, ShuffledReference, is_one_hot
 from basewise.models.evaluator import Batch
 from basewise.models.gradient import embed
 from basewise.registry import Registry, component, settings_of

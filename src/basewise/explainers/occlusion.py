@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from basewise.explain.game import Estimate, Game, Play
-from basewise.explain.perturbation import Perturbation
+from basewise.explainers.game import Estimate, Game, Play
+from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
 from basewise.types import Kind
 

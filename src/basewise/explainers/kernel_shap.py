@@ -10,8 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from basewise.errors import ConfigError
-from basewise.explain.game import Estimate, Game, Play
-from basewise.explain.perturbation import Perturbation
+from basewise.explainers.game import Estimate, Game, Play
+from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
 from basewise.types import Bools, Floats, Kind
 

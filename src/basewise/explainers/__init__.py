@@ -16,43 +16,43 @@ __all__ = ["EXPLAINERS", "MASKINGS", "REFERENCES", "UNITS", "explain"]
 EXPLAINERS = Registry(
     "explainer",
     {
-        "exact_shapley": "basewise.explain.exact_shapley:ExactShapley",
-        "integrated_gradients": "basewise.explain.integrated_gradients:IntegratedGradients",
-        "kernel_shap": "basewise.explain.kernel_shap:KernelShap",
-        "lime": "basewise.explain.lime:Lime",
-        "occlusion": "basewise.explain.occlusion:Occlusion",
+        "exact_shapley": "basewise.explainers.exact_shapley:ExactShapley",
+        "integrated_gradients": "basewise.explainers.integrated_gradients:IntegratedGradients",
+        "kernel_shap": "basewise.explainers.kernel_shap:KernelShap",
+        "lime": "basewise.explainers.lime:Lime",
+        "occlusion": "basewise.explainers.occlusion:Occlusion",
     },
 )
 
 UNITS = Registry(
     "kind of units",
     {
-        "bases": "basewise.explain.units:Bases",
-        "tokens": "basewise.explain.units:TokenUnits",
-        "windows": "basewise.explain.units:Windows",
+        "bases": "basewise.explainers.units:Bases",
+        "tokens": "basewise.explainers.units:TokenUnits",
+        "windows": "basewise.explainers.units:Windows",
     },
 )
 
 MASKINGS = Registry(
     "masking",
     {
-        "mask": "basewise.explain.masking:MaskToken",
-        "n": "basewise.explain.masking:NBases",
-        "pad": "basewise.explain.masking:PadToken",
-        "sampled": "basewise.explain.masking:Sampled",
-        "shuffled": "basewise.explain.masking:Shuffled",
-        "unknown": "basewise.explain.masking:UnknownToken",
+        "mask": "basewise.explainers.masking:MaskToken",
+        "n": "basewise.explainers.masking:NBases",
+        "pad": "basewise.explainers.masking:PadToken",
+        "sampled": "basewise.explainers.masking:Sampled",
+        "shuffled": "basewise.explainers.masking:Shuffled",
+        "unknown": "basewise.explainers.masking:UnknownToken",
     },
 )
 
 REFERENCES = Registry(
     "reference",
     {
-        "frequencies": "basewise.explain.references:Frequencies",
-        "shuffled": "basewise.explain.references:ShuffledReference",
-        "token": "basewise.explain.references:TokenReference",
-        "uniform": "basewise.explain.references:Uniform",
-        "zero": "basewise.explain.references:Zero",
+        "frequencies": "basewise.explainers.references:Frequencies",
+        "shuffled": "basewise.explainers.references:ShuffledReference",
+        "token": "basewise.explainers.references:TokenReference",
+        "uniform": "basewise.explainers.references:Uniform",
+        "zero": "basewise.explainers.references:Zero",
     },
 )
 

@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from basewise.explain.game import Estimate, Game, Play
-from basewise.explain.perturbation import Perturbation
+from basewise.explainers.game import Estimate, Game, Play
+from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
 from basewise.types import Bools, Floats, Kind
 

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import gammaln
 
 from basewise.errors import CapabilityError
-from basewise.explain.game import Estimate, Game, Play
-from basewise.explain.perturbation import Perturbation
+from basewise.explainers.game import Estimate, Game, Play
+from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
 from basewise.types import Kind
 
