@@ -1,0 +1,178 @@
+"""A residual, dilated convolutional network on one-hot bases.
+
+Blocks are pre-activation residuals (He et al. 2016) with dilated convolutions (Yu & Koltun
+2016), on a stem of wide convolutions that read motifs. The head either knows positions
+(sequences aligned to a point, such as a transcription start site, up to a fixed length) or
+pools over all positions (any length).
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedConfig
+
+from basewise.errors import DataError
+from basewise.models.onehot import Conv, MaskedBatchNorm, OneHotNetwork, masked
+
+__all__ = ["CnnConfig", "CnnForSequenceClassification"]
+
+
+class CnnConfig(PreTrainedConfig):
+    """Settings of the convolutional network.
+
+    Parameters
+    ----------
+    channels : int
+        Width of every layer.
+    stem_kernel : int
+        Bases one filter of the first layer reads.
+    kernel : int
+        Kernel of the first convolution of each block; the second has kernel 1.
+    dilations : list of int
+        One block per entry.
+    positions : int
+        Length in bases up to which the network knows where a base stands, counted from the
+        first; longer sequences are refused. 0: it does not know, and takes any length.
+    reduced : int
+        Channels kept per position before a position-aware head is flattened.
+    hidden : int
+        Width of the dense layer of the head.
+    dropout, head_dropout : float
+        Share of channels dropped in every block, and of features in the head.
+    """
+
+    model_type = "basewise-cnn"
+
+    def __init__(
+        self,
+        channels: int = 128,
+        stem_kernel: int = 15,
+        kernel: int = 5,
+        dilations: tuple[int, ...] | list[int] = (1, 2, 4),
+        positions: int = 0,
+        reduced: int = 16,
+        hidden: int = 128,
+        dropout: float = 0.2,
+        head_dropout: float = 0.4,
+        **kwargs: Any,
+    ) -> None:
+        self.channels = channels
+        self.stem_kernel = stem_kernel
+        self.kernel = kernel
+        self.dilations = list(dilations)
+        self.positions = positions
+        self.reduced = reduced
+        self.hidden = hidden
+        self.dropout = dropout
+        self.head_dropout = head_dropout
+        super().__init__(**kwargs)
+
+
+class ChannelDropout(nn.Module):
+    """Drops whole channels of rows (n, b, c), drawn for each row (Tompson et al. 2015)."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.share == 0:
+            return x
+        keep = x.new_empty(len(x), 1, x.shape[-1]).bernoulli_(1 - self.share)
+        return x * keep.div_(1 - self.share)
+
+
+class Block(nn.Module):
+    """x + conv1(act(norm(conv_k(act(norm(x))))))"""
+
+    def __init__(self, config: CnnConfig, dilation: int) -> None:
+        super().__init__()
+        c = config.channels
+        self.norm1 = MaskedBatchNorm(c)
+        self.conv1 = Conv(c, c, config.kernel, dilation=dilation)
+        self.norm2 = MaskedBatchNorm(c)
+        self.drop = ChannelDropout(config.dropout)
+        self.conv2 = Conv(c, c, 1)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        y = masked(self.conv1(functional.gelu(self.norm1(x, mask))), mask)
+        y = self.conv2(self.drop(functional.gelu(self.norm2(y, mask))))
+        return masked(x + y, mask)
+
+
+class PositionHead(nn.Module):
+    """Reads every position by itself: (n, b, c) with b up to `positions`, to (n, k)."""
+
+    def __init__(self, config: CnnConfig) -> None:
+        super().__init__()
+        self.positions = config.positions
+        self.reduce = nn.Linear(config.channels, config.reduced)
+        self.dense = nn.Linear(config.reduced * config.positions, config.hidden)
+        self.out = nn.Linear(config.hidden, cast(int, config.num_labels))
+        self.drop = nn.Dropout(config.head_dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = masked(self.reduce(x), mask)
+        x = functional.pad(x, (0, 0, 0, self.positions - x.shape[1])).flatten(1)
+        logits: Tensor = self.out(self.drop(functional.gelu(self.dense(self.drop(x)))))
+        return logits
+
+
+class PoolingHead(nn.Module):
+    """Mean and maximum over the bases: (n, b, c) of any length, to (n, k)."""
+
+    def __init__(self, config: CnnConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(2 * config.channels, config.hidden)
+        self.out = nn.Linear(config.hidden, cast(int, config.num_labels))
+        self.drop = nn.Dropout(config.head_dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        bases = x.shape[1] if mask is None else mask.sum(1, keepdim=True)
+        mean = masked(x, mask).sum(1) / bases
+        highest = masked(x, mask, -torch.inf).amax(1)
+        x = torch.cat([mean, highest], 1)
+        logits: Tensor = self.out(self.drop(functional.gelu(self.dense(self.drop(x)))))
+        return logits
+
+
+class CnnForSequenceClassification(OneHotNetwork):
+    """The convolutional network with a head on whole sequences; its embedding is `OneHot`."""
+
+    config_class = CnnConfig
+    base_model_prefix = "cnn"
+
+    def __init__(self, config: CnnConfig) -> None:
+        super().__init__(config)
+        c = config.channels
+        self.stem = Conv(4, c, config.stem_kernel)
+        self.place = nn.Parameter(torch.empty(config.positions, c)) if config.positions else None
+        self.blocks = nn.ModuleList(Block(config, d) for d in config.dilations)
+        self.norm = MaskedBatchNorm(c)
+        self.head = PositionHead(config) if config.positions else PoolingHead(config)
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def read(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        bases = x.shape[1]
+        if self.place is not None and bases > len(self.place):
+            raise DataError(
+                f"A sequence has {bases} bases; this network knows positions up to "
+                f"{len(self.place)}. Cut the sequences, or train one with positions = {bases} or 0."
+            )
+        x = self.stem(x)
+        if self.place is not None:
+            x = x + self.place[:bases].to(x.dtype)
+        layers = [masked(x, mask)]
+        for block in self.blocks:
+            layers.append(block(layers[-1], mask))
+        x = masked(functional.gelu(self.norm(layers[-1], mask)), mask)
+        return self.head(x, mask), layers
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self and self.place is not None:
+            nn.init.normal_(self.place, std=0.02)
