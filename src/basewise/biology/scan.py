@@ -104,7 +104,10 @@ class Scanner:
         self.p = p
         self.gap = max((len(motif) for motif in motifs), default=0)
         self._tables = [
-            None if m.pattern else score_table(integer_scores(m, self.background)) for m in motifs
+            None
+            if motif.pattern
+            else score_table(integer_scores(motif, self.background), self.background)
+            for motif in motifs
         ]
         self._rows = list(self._compile())
         reached = {row.motif for row in self._rows}
