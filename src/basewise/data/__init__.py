@@ -1,0 +1,1 @@
+"""Data in: readers, splits, synthetic sequences, published data sets."""

@@ -1,0 +1,70 @@
+"""Files as text, gzipped or not, judged by content and not by name."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+from basewise.errors import DataError
+
+__all__ = ["decode_text", "read_bytes", "stem"]
+
+_PACKED = {
+    b"PK\x03\x04": "a zip archive",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ\x00": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+}
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file, unpacked where it is gzip.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, a folder, not readable, truncated, or packed otherwise.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist.") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder; give one file of sequences.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+    for magic, packing in _PACKED.items():
+        if content.startswith(magic):
+            raise DataError(f"{path} is {packing}; unpack it first, or pack it with gzip.")
+    if not content.startswith(b"\x1f\x8b"):
+        return content
+    try:
+        return gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(
+            f"{path} is not a whole gzip file ({error}); copy or download it again."
+        ) from None
+
+
+def decode_text(path: Path, content: bytes) -> str:
+    """Bytes of a file as text: UTF-8, with or without a byte-order mark.
+
+    Raises
+    ------
+    DataError
+        Naming the line where the bytes are not UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}, line {line}: byte {content[error.start]:#04x} is not UTF-8 text; "
+            "save the file as UTF-8."
+        ) from None
+
+
+def stem(path: Path) -> str:
+    """The name of a file without its endings: `train` of `train.csv.gz`."""
+    return path.name.split(".")[0] or path.name
