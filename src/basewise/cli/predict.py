@@ -1,0 +1,30 @@
+"""basewise predict"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["predict"]
+
+
+def predict(
+    sequences: Annotated[Path, typer.Argument(help="CSV, TSV, FASTA or Parquet.")],
+    model: Annotated[Path, typer.Option("--model", help="Folder of a saved model.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="CSV file to write.")],
+) -> None:
+    """Predict every sequence of a file; one column per label."""
+    import pandas as pd
+
+    from basewise.data import read
+    from basewise.models.model import Model
+    from basewise.store import write_text
+
+    loaded = Model.load(model)
+    records = read(sequences)
+    frame = pd.DataFrame(loaded.predict(records), columns=list(loaded.labels))
+    frame.insert(0, "id", [record.id for record in records])
+    write_text(out, frame.to_csv(index=False))
+    typer.echo(out)

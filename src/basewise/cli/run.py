@@ -1,0 +1,49 @@
+"""basewise run | check | status"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["check", "run", "status"]
+
+StudyFile = Annotated[Path, typer.Argument(help="A study file (TOML), or the lock.json of a run.")]
+DataFolder = Annotated[
+    Path | None, typer.Option("--data", help="Folder that the paths in [data] are relative to.")
+]
+OutFolder = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
+
+
+def run(study: StudyFile, data: DataFolder = None, out: OutFolder = Path("runs")) -> None:
+    """Run a study; what is done already is kept. Prints the path of the report last."""
+    from basewise.cli.progress import Terminal
+    from basewise.report import write_report
+    from basewise.study import load_study, run_study
+
+    loaded = load_study(study)
+    folder = out / loaded.about.name
+    watcher = Terminal()
+    run_study(loaded, folder, data, watcher)
+    with watcher.step("report", None):
+        page = write_report(folder)
+    typer.echo(page)
+
+
+def check(study: StudyFile, data: DataFolder = None) -> None:
+    """Read a study and its data, and say what running it would compute; nothing is written."""
+    from basewise.study import load_study
+    from basewise.study.plan import plan
+
+    for line in plan(load_study(study), data):
+        typer.echo(line)
+
+
+def status(folder: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
+    """Say what a run has finished and what is left."""
+    from basewise.study import open_run
+    from basewise.study.plan import progress_of
+
+    for line in progress_of(open_run(folder)):
+        typer.echo(line)

@@ -1,0 +1,42 @@
+"""What running a study would compute, and what of it is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from basewise.study.results import Run
+from basewise.study.run import PART
+from basewise.study.study import Study
+
+__all__ = ["plan", "progress_of"]
+
+
+def plan(study: Study, data: Path | None = None) -> list[str]:
+    """Read and validate the data, and say how much there is to do; nothing is written."""
+    splits = study.data.splits(data, study.about.seed)
+    n = study.about.explained or len(splits["test"].records)
+    n = min(n, len(splits["test"].records))
+    lines = [
+        f"{name}: {len(split.records):,} records from {split.source}"
+        for name, split in splits.items()
+    ]
+    lines.append(f"explain: {n:,} test records, {study.target}")
+    lines += [
+        f"  {model} by {explainer}: {-(-n // PART)} parts"
+        for model in study.models
+        for explainer in study.explainers
+    ]
+    return lines
+
+
+def progress_of(run: Run) -> list[str]:
+    """One line per model and explainer: parts finished of all."""
+    n = len(run.records("explained"))
+    lines = []
+    for model in run.models:
+        for explainer in run.explainers:
+            done = len(list(run.parts(model, explainer)))
+            lines.append(f"{model} by {explainer}: {done} of {-(-n // PART)} parts")
+    report = run.folder / "report" / "index.html"
+    lines.append(f"report: {report if report.exists() else 'not written yet'}")
+    return lines

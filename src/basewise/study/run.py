@@ -1,0 +1,351 @@
+"""Running a study: steps that read the files of earlier steps and write their own.
+
+Whether a step is done is asked of the files alone: each step's results are recorded with a
+fingerprint of everything they depend on, and a part of the attributions lies in a folder that
+its fingerprint names. So a run that was killed continues where it was, and a changed setting
+recomputes what depends on it and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from basewise.audit import audit
+from basewise.errors import ConfigError, StoreError
+from basewise.models.model import Model
+from basewise.store import (
+    fingerprint,
+    read_attributions,
+    read_records,
+    write_attributions,
+    write_frame,
+    write_records,
+    write_text,
+)
+from basewise.study import biology, measures
+from basewise.study.results import Run
+from basewise.study.study import Study
+from basewise.study.watch import Log, Silent, Watcher
+from basewise.train.baseline import KmerBaseline
+from basewise.types import Attribution, Record
+
+__all__ = ["FORMAT", "run_study"]
+
+FORMAT = 1  # of a run's folder; part of every fingerprint
+PART = 100  # records in one part file
+SPLITS = ("train", "dev", "test")
+LIBRARIES = ("basewise", "numpy", "torch", "transformers", "tokenizers", "scikit-learn")
+
+
+def run_study(
+    study: Study, folder: Path, data: Path | None = None, watcher: Watcher | None = None
+) -> Run:
+    """Run every step of a study that is not done yet; the report is written by `report`.
+
+    Parameters
+    ----------
+    study : Study
+    folder : Path
+        The run's folder; made when missing.
+    data : Path, optional
+        The folder that paths in `[data]` are relative to.
+    watcher : Watcher, optional
+        Shows progress.
+
+    Raises
+    ------
+    ConfigError
+        If the target's label is no class of the data.
+    DataError, CapabilityError, StoreError
+        As the steps meet them; earlier results stay as they are.
+    """
+    return _Runner(study, folder, data, watcher or Silent()).run()
+
+
+class _Runner:
+    """One run: the study, its folder, and what is known so far."""
+
+    def __init__(self, study: Study, folder: Path, data: Path | None, watcher: Watcher):
+        self.study, self.folder, self.data, self.watcher = study, folder, data, watcher
+        self.seed = study.about.seed
+        self.log = Log(folder / "log.jsonl")
+        self.steps = _Ledger(folder / "steps.json")
+        self.lock: dict[str, Any] = {
+            "format": FORMAT,
+            **study.settings(),
+            "places": {},
+            "versions": _versions(),
+            "hashes": {},
+        }
+
+    def run(self) -> Run:
+        self.log("start", study=self.study.about.name)
+        records = self.prepare()
+        self.audit(records)
+        models = self.train(records)
+        self.predict(models, records)
+        self.explain(models, read_records(self.folder / "data" / "explained.parquet"))
+        self.evaluate()
+        self.biology()
+        self.log("complete")
+        return Run(self.folder)
+
+    # ------------------------------------------------------------------ steps
+
+    def prepare(self) -> dict[str, list[Record]]:
+        """Read and validate the splits, draw the records to explain, write the lock."""
+        with self.watcher.step("prepare", 3) as step:
+            splits = self.study.data.splits(self.data, self.seed)
+            records = {name: split.records for name, split in splits.items()}
+            labels = sorted({str(r.label) for r in records["train"]})
+            if self.study.target.label not in labels:
+                raise ConfigError(
+                    f"[target] label = {self.study.target.label!r} is no class of the training "
+                    f"data; its classes are {', '.join(labels)}."
+                )
+            explained = _drawn(records["test"], self.study.about.explained, self.seed)
+            self.lock["hashes"]["data"] = digest([r for s in SPLITS for r in records[s]])
+            self.lock["hashes"]["explained"] = digest(explained)
+            if not self.steps.done("prepare", said := fingerprint(self.lock["hashes"])):
+                for name in SPLITS:
+                    write_records(self.folder / "data" / f"{name}.parquet", records[name])
+                    step.advance()
+                write_records(self.folder / "data" / "explained.parquet", explained)
+                summary = {name: _summary(split) for name, split in splits.items()}
+                write_text(self.folder / "data" / "summary.json", json.dumps(summary, indent=1))
+                self.steps.record("prepare", said)
+        self.save_lock()
+        return records
+
+    def audit(self, records: dict[str, list[Record]]) -> None:
+        """Say what is wrong with the data before a model is trained on them."""
+        said = fingerprint(self.lock["hashes"]["data"], FORMAT)
+        with self.watcher.step("audit", None):
+            if not self.steps.done("audit", said):
+                found = audit(**records)
+                write_text(self.folder / "audit.json", found.to_json())
+                self.steps.record("audit", said)
+
+    def train(self, records: dict[str, list[Record]]) -> dict[str, Model]:
+        """Train or load every model."""
+        models = {}
+        for name, source in self.study.models.items():
+            settings = self.lock["models"][name]
+            said = fingerprint(settings, self.lock["hashes"]["data"], self.seed, FORMAT)
+            place, key = self.folder / "models" / name, f"model {name}"
+            if not self.steps.done(key, said):
+                aside = place.with_name(f".{name}-{said}")
+                with self.watcher.step(f"train {name}", None) as step:
+                    model = source.model(
+                        name, records["train"], records["dev"], aside, self.seed, step
+                    )
+                    model.save(aside / "whole")
+                    _replace(aside / "whole", place)
+                    shutil.rmtree(aside, ignore_errors=True)
+                self.steps.record(key, said)
+                self.log("trained", model=name)
+            models[name] = Model.load(place, name=name)
+            self.lock["hashes"][key] = weights_digest(place)
+        self.save_lock()
+        return models
+
+    def predict(self, models: dict[str, Model], records: dict[str, list[Record]]) -> None:
+        """Predict dev and test with every model and the baseline, and measure."""
+        hashes = {k: v for k, v in self.lock["hashes"].items() if k != "explained"}
+        said = fingerprint(hashes, self.study.target.label, FORMAT)
+        if self.steps.done("predict", said):
+            return
+        rows: list[pd.DataFrame] = []
+        with self.watcher.step("predict", len(models) + 1) as step:
+            baseline = KmerBaseline().fit(records["train"], records["dev"])
+            for name, model in [*models.items(), (measures.BASELINE, baseline)]:
+                step.advance(note=name)
+                for split in ("dev", "test"):
+                    scores = model.predict(records[split])
+                    rows.append(
+                        measures.quality(
+                            name, model, split, records[split], scores, self.study.target, self.seed
+                        )
+                    )
+                    if split == "test":
+                        write_frame(
+                            self.folder / "predictions" / f"{_file(name)}.parquet",
+                            measures.predictions(model.labels, split, records[split], scores),
+                            "predictions",
+                        )
+            write_frame(
+                self.folder / "metrics" / "models.parquet", pd.concat(rows), "model_metrics"
+            )
+        self.steps.record("predict", said)
+
+    def explain(self, models: dict[str, Model], records: list[Record]) -> None:
+        """Explain, in part files; a part that is there and whole is not made again."""
+        for model_name, model in models.items():
+            for name, explainer in self.study.explainers.items():
+                place = self.place(model_name, name)
+                self.lock["places"][f"{model_name}/{name}"] = str(place.relative_to(self.folder))
+                self.save_lock()
+                target = model.target(self.study.target)
+                title = f"explain {model_name} by {name}"
+                with self.watcher.step(title, len(records)) as step:
+                    evaluations = 0
+
+                    def finished(found: Attribution) -> None:
+                        nonlocal evaluations
+                        evaluations += found.evaluations
+                        step.advance(note=f"{evaluations:,} evaluations")
+
+                    for i in range(0, len(records), PART):
+                        path = place / f"part-{i // PART:05d}.parquet"
+                        if whole_part(path):
+                            step.advance(min(PART, len(records) - i))
+                            continue
+                        write_attributions(
+                            path,
+                            explainer.explain(
+                                model, records[i : i + PART], target, self.seed, finished
+                            ),
+                        )
+                        self.log("part", path=str(path.relative_to(self.folder)))
+
+    def place(self, model: str, explainer: str) -> Path:
+        """Where one model's attributions by one explainer lie, following from what made them."""
+        said = fingerprint(
+            self.lock["explainers"][explainer],
+            self.lock["target"],
+            self.lock["hashes"]["explained"],
+            self.lock["hashes"][f"model {model}"],
+            self.seed,
+            FORMAT,
+        )
+        return self.folder / "attributions" / model / f"{explainer}-{said}"
+
+    def evaluate(self) -> None:
+        """Measure the explainers: cost, completeness, and truth found where truth is known."""
+        said = fingerprint(self.lock["places"], FORMAT)
+        if self.steps.done("evaluate", said):
+            return
+        run = Run(self.folder)
+        with self.watcher.step("evaluate", None):
+            write_frame(
+                self.folder / "metrics" / "explainers.parquet",
+                measures.explainers(run),
+                "explainer_metrics",
+            )
+            write_frame(
+                self.folder / "metrics" / "localisation.parquet",
+                measures.localisation(run, self.seed),
+                "localisation",
+            )
+        self.steps.record("evaluate", said)
+
+    def biology(self) -> None:
+        """Hold motifs against nulls, in the sequences and in the attributions."""
+        settings = self.study.biology
+        said = fingerprint(self.lock["biology"], self.lock["places"], FORMAT)
+        if settings.panel == "none" or self.steps.done("biology", said):
+            return
+        with self.watcher.step("biology", None):
+            for name, frame in biology.tables(
+                Run(self.folder), settings, self.study.data.tss, self.seed
+            ).items():
+                write_frame(self.folder / "biology" / f"{name}.parquet", frame, name)
+        self.steps.record("biology", said)
+
+    def save_lock(self) -> None:
+        write_text(self.folder / "lock.json", json.dumps(self.lock, indent=1) + "\n")
+
+
+class _Ledger:
+    """Which steps are done, each with the fingerprint of what it depended on."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._steps: dict[str, str] = {}
+        if path.exists():
+            try:
+                self._steps = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:
+                raise StoreError(f"{path} is not JSON; delete it and run again.") from None
+
+    def done(self, step: str, said: str) -> bool:
+        return self._steps.get(step) == said
+
+    def record(self, step: str, said: str) -> None:
+        self._steps[step] = said
+        write_text(self._path, json.dumps(self._steps, indent=1) + "\n")
+
+
+def whole_part(path: Path) -> bool:
+    """Whether a part file is there and can be read; a broken one is made again."""
+    if not path.exists():
+        return False
+    try:
+        read_attributions(path)
+    except StoreError:
+        return False
+    return True
+
+
+def digest(records: Sequence[Record]) -> str:
+    """A hash of ids, sequences and labels."""
+    found = hashlib.sha256()
+    for r in records:
+        found.update(f"{r.id}\t{r.sequence}\t{r.label}\t{r.truth}\n".encode())
+    return found.hexdigest()[:16]
+
+
+def weights_digest(folder: Path) -> str:
+    """A hash of a model's weight files."""
+    found = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def _drawn(records: list[Record], n: int, seed: int) -> list[Record]:
+    if n == 0 or n >= len(records):
+        return records
+    rows = np.random.default_rng([seed, 1]).permutation(len(records))[:n]
+    return [records[i] for i in sorted(rows.tolist())]
+
+
+def _summary(split: Any) -> dict[str, Any]:
+    lengths = [len(record.sequence) for record in split.records]
+    return {
+        "n": len(lengths),
+        "labels": dict(sorted(Counter(str(r.label) for r in split.records).items())),
+        "shortest": min(lengths),
+        "longest": max(lengths),
+        "source": split.source,
+        "skipped": dict(split.skipped),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+
+
+def _file(name: str) -> str:
+    return name.replace(" ", "_")
+
+
+def _replace(source: Path, place: Path) -> None:
+    """Put a whole folder in the place of another."""
+    old = place.with_name(f".{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    source.rename(place)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,187 @@
+"""A study: one file that says what is asked, of which data, which models, by which methods."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from basewise.errors import ConfigError, nearest
+from basewise.explainers import EXPLAINERS
+from basewise.registry import Registry, component, settings_of
+from basewise.types import Target
+
+if TYPE_CHECKING:
+    from basewise.study.datasets import Dataset
+    from basewise.study.models import Source
+
+__all__ = ["DATASETS", "MODELS", "About", "Biology", "Study", "load_study", "study_from"]
+
+DATASETS = Registry(
+    "data set",
+    {
+        "files": "basewise.study.datasets:Files",
+        "grammar": "basewise.study.datasets:Grammar",
+    },
+)
+
+MODELS = Registry(
+    "model",
+    {
+        "checkpoint": "basewise.study.models:Checkpoint",
+        "cnn": "basewise.study.models:Cnn",
+        "cnn_lstm": "basewise.study.models:CnnLstm",
+    },
+)
+
+
+@component
+class About:
+    """The table `[study]`.
+
+    Attributes
+    ----------
+    name : str
+        Names the run's folder.
+    title, question : str
+        Printed on the report.
+    seed : int
+        Everything random derives from it.
+    explained : int
+        Test records that are explained, drawn with the seed; 0: all.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    title: str = ""
+    question: str = ""
+    seed: Annotated[int, Field(ge=0)] = 0
+    explained: Annotated[int, Field(ge=0)] = 500
+
+
+@component
+class Biology:
+    """The table `[biology]`.
+
+    Attributes
+    ----------
+    panel : str
+        The motif panel; `none` looks for no motifs.
+    shuffles : int
+        Dinucleotide shuffles of each sequence behind the null of the hits.
+    resamples : int
+        Of every bootstrap and permutation.
+    """
+
+    panel: str = "core_promoter"
+    shuffles: Annotated[int, Field(ge=1)] = 20
+    resamples: Annotated[int, Field(ge=100)] = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """Everything a run needs, built and validated."""
+
+    about: About
+    data: Dataset
+    models: Mapping[str, Source]
+    target: Target
+    explainers: Mapping[str, Any]
+    biology: Biology
+
+    def settings(self) -> dict[str, Any]:
+        """The study as tables, every default filled in; `study_from` builds it again."""
+
+        def typed(value: Any) -> dict[str, Any]:
+            return {"type": Registry.name_of(value)} | settings_of(value)
+
+        return {
+            "study": settings_of(self.about),
+            "data": typed(self.data),
+            "models": {name: typed(value) for name, value in self.models.items()},
+            "target": dataclasses.asdict(self.target),
+            "explainers": {name: typed(value) for name, value in self.explainers.items()},
+            "biology": settings_of(self.biology),
+        }
+
+
+TABLES = ("study", "data", "models", "target", "explainers", "biology")
+RESULTS = ("places", "versions", "hashes")  # what a lock file holds beside the study
+
+
+def load_study(path: str | Path) -> Study:
+    """The study in a TOML file, or in the `lock.json` of an earlier run.
+
+    Raises
+    ------
+    ConfigError
+        For a missing file, broken TOML, an unknown table, key or component, a value that is
+        not allowed; the message names the file and the nearest known name.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}; give a study file.") from None
+    try:
+        if path.suffix == ".json":
+            tables = json.loads(text)
+            tables = {k: v for k, v in tables.items() if k not in RESULTS}
+        else:
+            tables = tomllib.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}.") from None
+    try:
+        return study_from(tables)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def study_from(tables: Mapping[str, Any]) -> Study:
+    """The study that tables describe; see `load_study`."""
+    for key in tables:
+        if key not in TABLES:
+            raise ConfigError(
+                f"no table [{key}].{nearest(key, TABLES)} Allowed are {', '.join(TABLES)}."
+            )
+    for key in ("study", "data", "models", "target", "explainers"):
+        if not isinstance(tables.get(key), Mapping) or not tables[key]:
+            raise ConfigError(f"the table [{key}] is needed.")
+    return Study(
+        about=About(**tables["study"]),
+        data=DATASETS.build({"type": "files"} | dict(tables["data"])),
+        models=_named("models", MODELS, tables["models"]),
+        target=_target(tables["target"]),
+        explainers=_named("explainers", EXPLAINERS, tables["explainers"]),
+        biology=Biology(**tables.get("biology", {})),
+    )
+
+
+def _named(kind: str, registry: Registry, tables: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"[{kind}.{name}] must be a table with a type.")
+        if not name.replace("_", "").replace("-", "").isalnum():
+            raise ConfigError(f"[{kind}.{name}]: names are letters, digits, '-' and '_'.")
+        try:
+            found[name] = registry.build({"type": name} | dict(table))
+        except ConfigError as error:
+            raise ConfigError(f"[{kind}.{name}] {error}") from None
+    return found
+
+
+def _target(table: Mapping[str, Any]) -> Target:
+    known = [field.name for field in dataclasses.fields(Target)]
+    for key in table:
+        if key not in known:
+            raise ConfigError(
+                f"[target] has no setting {key!r}.{nearest(key, known)} It has {', '.join(known)}."
+            )
+    if "label" not in table:
+        raise ConfigError("[target] needs the setting 'label': the class to explain, by name.")
+    return Target(**table)
