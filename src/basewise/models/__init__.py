@@ -11,5 +11,11 @@ NETWORKS = Registry(
     {
         "basewise-cnn": "basewise.models.cnn:CnnForSequenceClassification",
         "basewise-cnn-lstm": "basewise.models.cnn_lstm:CnnLstmForSequenceClassification",
+        "basewise-dnabert2": "basewise.models.dnabert2:Dnabert2",
+        "basewise-gena": "basewise.models.gena:Gena",
+        "basewise-hyenadna": "basewise.models.hyenadna:HyenaDna",
+        "basewise-nucleotide-transformer": (
+            "basewise.models.nucleotide_transformer:NucleotideTransformer"
+        ),
     },
 )
