@@ -63,10 +63,12 @@ def component(cls: type[T]) -> type[T]:
 
 
 def _say(detail: ErrorDetails) -> str:
-    where = ".".join(str(part) for part in detail["loc"]) or "settings"
+    where = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "missing":
         return f"the setting {where!r} is needed"
     message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    if not detail["loc"]:  # settings that do not go together: the message names them
+        return message
     return f"{where} = {detail['input']!r}: {message[:1].lower() + message[1:]}"
 
 
