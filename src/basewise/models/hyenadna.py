@@ -45,6 +45,7 @@ class HyenaDnaConfig(NetworkConfig):
     }
     published_pooling: ClassVar[Pooling] = "last"
 
+    head: Head = "causal_lm"
     vocab_size: int = 12
     pad_vocab_size_multiple: int = 8
     d_model: int = 128
