@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from basewise.data.download import checksum
+from basewise.data.fetch import PUBLISHED
 from basewise.data.reading import read, read_report
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -26,6 +28,14 @@ def test_gue_core_promoters():
 def test_gue_300_has_one_unknown_base():
     records = read(DATA / "gue/prom/prom_300_all/dev.csv")
     assert sum("N" in record.sequence for record in records) == 1
+
+
+def test_the_known_checksums_are_those_of_the_files():
+    here = {path: DATA / "gue" / path for path in PUBLISHED["gue_promoters"].files or {}}
+    found = {path: file for path, file in here.items() if file.exists()}
+    assert len(found) == 16
+    for path, file in found.items():
+        assert checksum(file, "sha256") == PUBLISHED["gue_promoters"].files[path]
 
 
 def test_terminators_have_no_header():
