@@ -23,9 +23,11 @@ Gene 389:52 (TATAWAWR, Inr in human promoters).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from basewise.biology.motif import Motif
 
-__all__ = ["CORE_PROMOTER"]
+__all__ = ["CORE_PROMOTER", "PANELS"]
 
 CORE_PROMOTER: tuple[Motif, ...] = (
     Motif.from_iupac(
@@ -61,3 +63,6 @@ CORE_PROMOTER: tuple[Motif, ...] = (
     ),
 )
 """Elements from TATA to CCAAT, each with its pattern, window, strands and source."""
+
+PANELS: Mapping[str, tuple[Motif, ...]] = {"core_promoter": CORE_PROMOTER}
+"""Panels by the name that a study gives."""
