@@ -35,7 +35,7 @@ def file(tmp_path: Path):
         ("some.csv", "\ufeffsequence,label\r\nACGT,up\r\n\r\nggnt,down"),
         ("some.csv", '"label","note","Seq"\n"up","a, b","ACGT"\n"down","","ggnt"\n'),
         ("some.csv", "seq;class\nACGT;up\nggnt;down\n"),
-        ("some.tsv.gz", "target\tseq\nup\tACGT \ndown\tggnt\n"),
+        ("some.tsv.gz", "\n\ntarget\tseq\nup\tACGT \ndown\tggnt\n"),
         ("some.fa", ">some:1 label=up\nAC\nGT\n\n>some:2 x label=down\nggnt\n"),
         ("some.fasta.gz", ">some:1 x|label=up\r\nACGT\r\n>some:2 x|label=down\r\ngg\r\nnt\r\n"),
         ("some.txt", ">some:1 label=up\nAC GT\n>some:2 label=down\nggnt"),

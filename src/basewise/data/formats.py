@@ -93,7 +93,7 @@ def _table(path: Path, content: bytes, wanted: Wanted) -> Columns:
     """CSV, TSV and the like; without a header, columns are named by their numbers, from 1."""
     _refuse(wanted, "genome", "a table")
     text = decode_text(path, content)
-    first = text.partition("\n")[0]
+    first = text.lstrip("\r\n").partition("\n")[0]
     delimiter = next((mark for mark in "\t,;" if mark in first), ",")
     rows, lines = _rows(path, text, delimiter)
     if not rows:
