@@ -9,6 +9,7 @@ import pytest
 
 from basewise import Record
 from basewise.biology.enrichment import class_enrichment
+from basewise.biology.library import read_motifs
 from basewise.biology.motif import Motif, Window
 from basewise.biology.panel import CORE_PROMOTER
 from basewise.biology.scan import in_window, scan
@@ -60,7 +61,7 @@ def test_core_promoters_are_the_same_bases_with_the_tss_at_33(promoters):
     near = [
         m
         for m in CORE_PROMOTER
-        if 216 <= m.window.span(TSS).start and m.window.span(TSS).end <= 286
+        if m.window.span(TSS).start >= 216 and m.window.span(TSS).end <= 286
     ]
     assert {m.name for m in near} >= {"Inr", "DPE", "MTE", "TCT"}
     long = in_window(scan(promoters[:400], near), near, tss=TSS)
@@ -68,3 +69,14 @@ def test_core_promoters_are_the_same_bases_with_the_tss_at_33(promoters):
     assert len(short) > 50
     moved = short.assign(start=short["start"] + 216, end=short["end"] + 216)
     assert moved.equals(long)
+
+
+def test_real_libraries_are_read_whole():
+    folder = DATA / "motifs"
+    jaspar = {m.name: m for m in read_motifs(folder / "jaspar2024_core.transfac.gz")}
+    assert len(jaspar) == 2346
+    assert len(read_motifs(folder / "H12CORE_meme_format.meme.gz")) == 1443
+    assert len(read_motifs(folder / "jaspar_2024_consensus.meme")) == 182
+    # The Runx1 site TGTGGT, as counted.
+    runx = jaspar["MA0002.3 Runx1"]
+    assert "TGTGGT" in "".join("ACGT"[i] for i in runx.matrix.argmax(1))
