@@ -5,7 +5,9 @@ Heavy libraries are imported inside the commands, so that `--help` is quick.
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Callable
 
 import click
 import typer
@@ -33,12 +35,26 @@ app = typer.Typer(
     help="Train models of DNA, explain them base by base, and find out whether to believe it.",
 )
 
-for _command in (demo, run, check, status, report, init):
-    app.command(rich_help_panel="Studies")(_command)
-for _command in (audit, predict, explain, fetch):
-    app.command(rich_help_panel="Single steps on files")(_command)
-app.command("list", rich_help_panel="What there is")(list_components)
-app.command(rich_help_panel="What there is")(show)
+_PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "Studies": {
+        "demo": demo,
+        "init": init,
+        "check": check,
+        "run": run,
+        "status": status,
+        "report": report,
+    },
+    "Single steps on files": {
+        "audit": audit,
+        "predict": predict,
+        "explain": explain,
+        "fetch": fetch,
+    },
+    "What there is": {"list": list_components, "show": show},
+}
+for _panel, _commands in _PANELS.items():
+    for _name, _command in _commands.items():
+        app.command(_name, rich_help_panel=_panel)(_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -50,6 +66,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 def main() -> None:
     """Run the command line; errors of ours are one line and exit code 2."""
+    logging.basicConfig(format="basewise: %(message)s", level=logging.WARNING)
     command = typer.main.get_command(app)
     try:
         status = command.main(standalone_mode=False)

@@ -22,7 +22,7 @@ def audit(
     Leakage, contradictions, composition shortcuts, construction artefacts. A file without a
     name is called after itself.
     """
-    from basewise.audit import audit as audit_splits
+    from basewise.checks import audit as audit_splits
     from basewise.cli.progress import Terminal
     from basewise.data import read
     from basewise.errors import ConfigError

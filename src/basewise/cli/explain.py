@@ -36,13 +36,13 @@ def explain(
     built = EXPLAINERS.build({"type": explainer} | _settings(setting or []))
     read_as = loaded.target(target)
     records = read(sequences)
-    evaluations = 0
+    done = evaluations = 0
     with Terminal().step(f"explain {read_as}", len(records)) as bar:
 
         def finished(found: Attribution) -> None:
-            nonlocal evaluations
-            evaluations += found.evaluations
-            bar.advance(note=f"{evaluations:,} evaluations")
+            nonlocal done, evaluations
+            done, evaluations = done + 1, evaluations + found.evaluations
+            bar.at(done, note=f"{evaluations:,} evaluations")
 
         found = built.explain(loaded, records, read_as, seed, finished)
     write_attributions(out, found)

@@ -58,6 +58,9 @@ class _Bar:
         self._progress, self.note = progress, ""
         self._task = progress.add_task(title, total=total, note="")
 
-    def advance(self, done: int = 1, note: str = "") -> None:
+    def at(self, done: int, total: int | None = None, note: str = "") -> None:
+        """So many of so many are done."""
         self.note = note or self.note
-        self._progress.update(self._task, advance=done, note=self.note)
+        if total is not None:
+            self._progress.update(self._task, total=total)
+        self._progress.update(self._task, completed=done, note=self.note)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, PlainValidator
 
-from basewise.data import read_report
-from basewise.data.grammar import GRAMMARS
+from basewise.data import GRAMMARS, read_report
 from basewise.errors import ConfigError, DataError
 from basewise.registry import Registry, component
 from basewise.types import Record
@@ -69,7 +69,7 @@ class Files:
     label: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     tss: Annotated[int, Field(ge=0)] | None = None
-    problems: str = "raise"
+    problems: Literal["raise", "skip"] = "raise"
 
     def splits(self, root: Path | None, seed: int) -> dict[str, Split]:
         return {name: self._split(name, root) for name in NAMES}
@@ -127,5 +127,5 @@ class Grammar:
         ends = [sum(sizes[:i]) for i in range(4)]
         return {
             split: Split(made[a:b], f"grammar {name}, seed {seed}")
-            for split, a, b in zip(NAMES, ends, ends[1:], strict=True)
+            for split, (a, b) in zip(NAMES, pairwise(ends), strict=True)
         }

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from basewise.evaluate.localisation import CHANCE, localise, summarise
-from basewise.train.metrics import metrics
+from basewise.evaluate.localisation import SUMMARY, localise, summarise
+from basewise.train.metrics import classification_metrics
 from basewise.types import Floats, Record, Target
 
 if TYPE_CHECKING:
@@ -28,10 +28,74 @@ def predictions(
         {
             "record_id": [record.id for record in records],
             "split": split,
-            "label": [record.label for record in records],
+            "label": [str(record.label) for record in records],
             "predicted": np.asarray(labels, object)[scores.argmax(1)],
         }
     )
     for i, label in enumerate(labels):
         frame[f"p:{label}"] = scores[:, i]
     return frame
+
+
+def quality(
+    name: str,
+    kind: str,
+    parameters: int,
+    split: str,
+    records: Sequence[Record],
+    scores: Floats,
+    labels: Sequence[str],
+    target: Target,
+    seed: int,
+) -> pd.DataFrame:
+    """model, kind, parameters, split, positive, metric, value, low, high, n."""
+    found = classification_metrics(
+        [str(record.label) for record in records],
+        scores,
+        labels,
+        positive=target.label if len(labels) == 2 else None,
+        rng=np.random.default_rng([seed, 2]),
+    )
+    about = {"model": name, "kind": kind, "parameters": parameters, "split": split}
+    about["positive"] = target.label if len(labels) == 2 else "(macro)"
+    return pd.DataFrame(
+        [about | {"metric": metric} | estimate._asdict() for metric, estimate in found.items()]
+    )
+
+
+def explainers(run: Run) -> pd.DataFrame:
+    """model, explainer, method, kind, n, evaluations, median_gap, largest_gap, median_r2."""
+    rows: list[dict[str, Any]] = []
+    for model in run.models:
+        for name in run.explainers:
+            found = run.attributions(model, name)
+            gaps = np.abs([a.gap for a in found])
+            r2 = [a.extras["r2"] for a in found if "r2" in a.extras]
+            rows.append(
+                {
+                    "model": model,
+                    "explainer": name,
+                    "method": found[0].method,
+                    "kind": found[0].kind,
+                    "n": len(found),
+                    "evaluations": float(np.mean([a.evaluations for a in found])),
+                    "median_gap": float(np.median(gaps)),
+                    "largest_gap": float(np.max(gaps)),
+                    "median_r2": float(np.median(r2)) if r2 else float("nan"),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def localisation(run: Run, seed: int) -> pd.DataFrame:
+    """model, explainer, metric, value, low, high, n, chance: how much known truth was found."""
+    records = [record for record in run.records("explained") if record.truth]
+    tables = [pd.DataFrame(columns=["model", "explainer", *SUMMARY])]
+    if records:
+        ids = {record.id for record in records}
+        for model in run.models:
+            for name in run.explainers:
+                found = [a for a in run.attributions(model, name) if a.record_id in ids]
+                table = summarise(localise(records, found), seed=seed)
+                tables.append(table.assign(model=model, explainer=name))
+    return pd.concat(tables[1:] or tables, ignore_index=True)

@@ -33,7 +33,7 @@ from basewise.store import read_attributions, read_frame, read_records
 from basewise.types import Attribution, Record
 
 if TYPE_CHECKING:
-    from basewise.audit import Audit
+    from basewise.checks import Audit
 
 __all__ = ["Run", "open_run"]
 
@@ -57,7 +57,7 @@ class Run:
     @property
     def audit(self) -> Audit | None:
         """Findings on the data set, if it was audited."""
-        from basewise.audit import Audit
+        from basewise.checks import Audit
 
         path = self.folder / "audit.json"
         return Audit.from_json(path.read_text(encoding="utf-8")) if path.exists() else None

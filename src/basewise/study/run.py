@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from basewise.audit import audit
+from basewise.checks import audit
 from basewise.errors import ConfigError, StoreError
 from basewise.models.model import Model
 from basewise.store import (
@@ -36,7 +36,7 @@ from basewise.store import (
 from basewise.study import biology, measures
 from basewise.study.results import Run
 from basewise.study.study import Study
-from basewise.study.watch import Log, Silent, Watcher
+from basewise.study.watch import Log, Silent, Step, Watcher
 from basewise.train.baseline import KmerBaseline
 from basewise.types import Attribution, Record
 
@@ -45,6 +45,7 @@ __all__ = ["FORMAT", "run_study"]
 FORMAT = 1  # of a run's folder; part of every fingerprint
 PART = 100  # records in one part file
 SPLITS = ("train", "dev", "test")
+PREPARED = [f"data/{name}.parquet" for name in (*SPLITS, "explained")] + ["data/summary.json"]
 LIBRARIES = ("basewise", "numpy", "torch", "transformers", "tokenizers", "scikit-learn")
 
 
@@ -117,10 +118,10 @@ class _Runner:
             explained = _drawn(records["test"], self.study.about.explained, self.seed)
             self.lock["hashes"]["data"] = digest([r for s in SPLITS for r in records[s]])
             self.lock["hashes"]["explained"] = digest(explained)
-            if not self.steps.done("prepare", said := fingerprint(self.lock["hashes"])):
-                for name in SPLITS:
+            if not self.steps.done("prepare", said := fingerprint(self.lock["hashes"]), *PREPARED):
+                for i, name in enumerate(SPLITS, 1):
                     write_records(self.folder / "data" / f"{name}.parquet", records[name])
-                    step.advance()
+                    step.at(i)
                 write_records(self.folder / "data" / "explained.parquet", explained)
                 summary = {name: _summary(split) for name, split in splits.items()}
                 write_text(self.folder / "data" / "summary.json", json.dumps(summary, indent=1))
@@ -132,7 +133,7 @@ class _Runner:
         """Say what is wrong with the data before a model is trained on them."""
         said = fingerprint(self.lock["hashes"]["data"], FORMAT)
         with self.watcher.step("audit", None):
-            if not self.steps.done("audit", said):
+            if not self.steps.done("audit", said, "audit.json"):
                 found = audit(**records)
                 write_text(self.folder / "audit.json", found.to_json())
                 self.steps.record("audit", said)
@@ -144,11 +145,11 @@ class _Runner:
             settings = self.lock["models"][name]
             said = fingerprint(settings, self.lock["hashes"]["data"], self.seed, FORMAT)
             place, key = self.folder / "models" / name, f"model {name}"
-            if not self.steps.done(key, said):
+            if not self.steps.done(key, said, f"models/{name}"):
                 aside = place.with_name(f".{name}-{said}")
                 with self.watcher.step(f"train {name}", None) as step:
                     model = source.model(
-                        name, records["train"], records["dev"], aside, self.seed, step
+                        name, records["train"], records["dev"], aside, self.seed, step.at
                     )
                     model.save(aside / "whole")
                     _replace(aside / "whole", place)
@@ -164,18 +165,28 @@ class _Runner:
         """Predict dev and test with every model and the baseline, and measure."""
         hashes = {k: v for k, v in self.lock["hashes"].items() if k != "explained"}
         said = fingerprint(hashes, self.study.target.label, FORMAT)
-        if self.steps.done("predict", said):
+        if self.steps.done("predict", said, "metrics/models.parquet"):
             return
         rows: list[pd.DataFrame] = []
         with self.watcher.step("predict", len(models) + 1) as step:
             baseline = KmerBaseline().fit(records["train"], records["dev"])
-            for name, model in [*models.items(), (measures.BASELINE, baseline)]:
-                step.advance(note=name)
+            judged = [(name, "model", model) for name, model in models.items()]
+            judged.append((measures.BASELINE, "baseline", baseline))
+            for i, (name, kind, model) in enumerate(judged):
+                step.at(i, note=name)
                 for split in ("dev", "test"):
                     scores = model.predict(records[split])
                     rows.append(
                         measures.quality(
-                            name, model, split, records[split], scores, self.study.target, self.seed
+                            name,
+                            kind,
+                            model.parameters,
+                            split,
+                            records[split],
+                            scores,
+                            model.labels,
+                            self.study.target,
+                            self.seed,
                         )
                     )
                     if split == "test":
@@ -199,24 +210,15 @@ class _Runner:
                 target = model.target(self.study.target)
                 title = f"explain {model_name} by {name}"
                 with self.watcher.step(title, len(records)) as step:
-                    evaluations = 0
-
-                    def finished(found: Attribution) -> None:
-                        nonlocal evaluations
-                        evaluations += found.evaluations
-                        step.advance(note=f"{evaluations:,} evaluations")
-
+                    count = _Count(step)
                     for i in range(0, len(records), PART):
                         path = place / f"part-{i // PART:05d}.parquet"
+                        some = records[i : i + PART]
                         if whole_part(path):
-                            step.advance(min(PART, len(records) - i))
+                            count.skip(len(some))
                             continue
-                        write_attributions(
-                            path,
-                            explainer.explain(
-                                model, records[i : i + PART], target, self.seed, finished
-                            ),
-                        )
+                        found = explainer.explain(model, some, target, self.seed, count)
+                        write_attributions(path, found)
                         self.log("part", path=str(path.relative_to(self.folder)))
 
     def place(self, model: str, explainer: str) -> Path:
@@ -234,7 +236,7 @@ class _Runner:
     def evaluate(self) -> None:
         """Measure the explainers: cost, completeness, and truth found where truth is known."""
         said = fingerprint(self.lock["places"], FORMAT)
-        if self.steps.done("evaluate", said):
+        if self.steps.done("evaluate", said, "metrics/explainers.parquet"):
             return
         run = Run(self.folder)
         with self.watcher.step("evaluate", None):
@@ -254,17 +256,35 @@ class _Runner:
         """Hold motifs against nulls, in the sequences and in the attributions."""
         settings = self.study.biology
         said = fingerprint(self.lock["biology"], self.lock["places"], FORMAT)
-        if settings.panel == "none" or self.steps.done("biology", said):
+        if settings.panel == "none" or self.steps.done(
+            "biology", said, "biology/attribution_enrichment.parquet"
+        ):
             return
         with self.watcher.step("biology", None):
             for name, frame in biology.tables(
-                Run(self.folder), settings, self.study.data.tss, self.seed
+                Run(self.folder), settings, self.study.target, self.study.data.tss, self.seed
             ).items():
                 write_frame(self.folder / "biology" / f"{name}.parquet", frame, name)
         self.steps.record("biology", said)
 
     def save_lock(self) -> None:
         write_text(self.folder / "lock.json", json.dumps(self.lock, indent=1) + "\n")
+
+
+class _Count:
+    """Counts attributions as they are finished, and what they cost."""
+
+    def __init__(self, step: Step):
+        self._step, self._done, self._evaluations = step, 0, 0
+
+    def __call__(self, found: Attribution) -> None:
+        self._done, self._evaluations = self._done + 1, self._evaluations + found.evaluations
+        self._step.at(self._done, note=f"{self._evaluations:,} evaluations")
+
+    def skip(self, done: int) -> None:
+        """Count attributions that were there already."""
+        self._done += done
+        self._step.at(self._done, note="kept")
 
 
 class _Ledger:
@@ -279,8 +299,10 @@ class _Ledger:
             except ValueError:
                 raise StoreError(f"{path} is not JSON; delete it and run again.") from None
 
-    def done(self, step: str, said: str) -> bool:
-        return self._steps.get(step) == said
+    def done(self, step: str, said: str, *files: str) -> bool:
+        """Whether the step was recorded with this fingerprint and its files are still there."""
+        there = all((self._path.parent / file).exists() for file in files)
+        return there and self._steps.get(step) == said
 
     def record(self, step: str, said: str) -> None:
         self._steps[step] = said

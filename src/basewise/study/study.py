@@ -73,13 +73,13 @@ class Biology:
         The motif panel; `none` looks for no motifs.
     shuffles : int
         Dinucleotide shuffles of each sequence behind the null of the hits.
-    resamples : int
-        Of every bootstrap and permutation.
+    draws : int
+        Random sign flips behind the p values of attribution inside hits.
     """
 
     panel: str = "core_promoter"
     shuffles: Annotated[int, Field(ge=1)] = 20
-    resamples: Annotated[int, Field(ge=100)] = 1000
+    draws: Annotated[int, Field(ge=99)] = 9999
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ __all__ = ["Log", "Silent", "Step", "Watcher"]
 class Step(Protocol):
     """Progress of one step."""
 
-    def advance(self, done: int = 1, note: str = "") -> None:
-        """So many more are done; the note replaces the last one."""
+    def at(self, done: int, total: int | None = None, note: str = "") -> None:
+        """So many of so many are done; the note replaces the last one."""
 
 
 class Watcher(Protocol):
@@ -36,7 +36,7 @@ class Silent:
     def step(self, title: str, total: int | None = None) -> Iterator[Step]:
         yield self
 
-    def advance(self, done: int = 1, note: str = "") -> None:
+    def at(self, done: int, total: int | None = None, note: str = "") -> None:
         pass
 
     def note(self, text: str) -> None:
