@@ -1,0 +1,75 @@
+"""The report of a run: one HTML file that opens from disk. Adding a section: write its file,
+add its line here; its `place` says where it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from basewise.registry import Registry
+
+__all__ = ["SECTIONS", "write_report"]
+
+SECTIONS = Registry(
+    "section",
+    {
+        "attributions": "basewise.report.attributions:Attributions",
+        "audit": "basewise.report.audit:AuditWarnings",
+        "biology": "basewise.report.biology:Biology",
+        "limits": "basewise.report.limits:Limits",
+        "localisation": "basewise.report.localisation:Localisation",
+        "methods": "basewise.report.methods:Methods",
+        "quality": "basewise.report.quality:Quality",
+        "question": "basewise.report.question:Question",
+    },
+)
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write `<folder>/report/index.html`, whole or not at all.
+
+    Everything shown is read from the folder of the run; nothing scientific is computed, so the
+    same run gives the same bytes. A section for which the run holds nothing is left out, and
+    the contents say so.
+
+    Parameters
+    ----------
+    folder : path
+        The folder of a run; see `basewise.study.results`.
+
+    Returns
+    -------
+    Path
+        Of the page.
+
+    Raises
+    ------
+    StoreError
+        If the folder is not that of a run, or one of its files is broken.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from basewise.store import write_text
+    from basewise.study.results import open_run
+
+    run = open_run(folder)
+    built = {name: SECTIONS.build(name) for name in SECTIONS.names()}
+    ordered = sorted(built, key=lambda name: built[name].place)
+    rendered = [(name, built[name].title, built[name].render(run)) for name in ordered]
+    page = Environment(
+        loader=PackageLoader("basewise.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template("page.html")
+    study = run.lock.get("study", {})
+    text = page.render(
+        title=study.get("title") or study.get("name") or run.folder.name,
+        name=study.get("name", ""),
+        version=run.lock.get("versions", {}).get("basewise", ""),
+        sections=[(name, section) for name, _, section in rendered if section],
+        missing=[title for _, title, section in rendered if not section],
+    )
+    path = run.folder / "report" / "index.html"
+    write_text(path, text)
+    return path

@@ -1,0 +1,340 @@
+"""Which known motifs mark the classes, and which the model leans on; each against its nulls."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, NamedTuple
+
+import pandas as pd
+from markupsafe import Markup
+
+from basewise.biology.enrichment import ENRICHMENT
+from basewise.registry import component
+from basewise.report.blocks import Block, Bullets, Details, Figure, Section, SubHeading, Table, Text
+from basewise.report.draw import Dot, Row, intervals
+from basewise.report.frames import groups, having, rows_of
+from basewise.report.words import (
+    MINUS,
+    NONE,
+    counted,
+    estimate,
+    listing,
+    number,
+    p_value,
+    percent,
+    quantity,
+    sample,
+)
+from basewise.study.results import Run
+
+__all__ = ["Biology", "biology_sentences"]
+
+LEVEL = 0.05
+SHOWN = 40  # rows of a table or plot; a library of motifs has hundreds
+_NULLS = {
+    "other classes": "the other classes",
+    "dinucleotide shuffles": "shuffles that keep their dinucleotides",
+    "same sequence": "matched stretches of the same sequence",
+    "same position": "the same place in sequences without the motif",
+}
+
+
+class _Claim(NamedTuple):
+    """A sentence, with what it is ranked by."""
+
+    holds: int  # how many explainers, nulls or tests agree
+    strength: float
+    sentence: str
+
+
+def biology_sentences(run: Run, most: int) -> list[str]:
+    """What each of the two tables shows, the strongest first, and what it does not show."""
+    return _in_sequences(run.class_enrichment, most) + _in_attributions(
+        run.attribution_enrichment, most
+    )
+
+
+def _usable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a result; none if the table is not one of enrichment."""
+    frame = having(frame, *ENRICHMENT)
+    return frame if frame.empty else frame[frame["effect"].notna()]
+
+
+def _ratio(row: Any) -> bool:
+    return "ratio" in row.measure
+
+
+def _signed(row: Any) -> float:
+    """The effect on a scale where 0 is none."""
+    if not _ratio(row):
+        return float(row.effect)
+    return math.log(row.effect) if row.effect > 0 else -math.inf
+
+
+def _name(row: Any) -> str:
+    """A motif with its window."""
+    window = row.window.replace("-", MINUS).replace("..", " to ")
+    return f"{row.motif} ({window})" if window and window != "anywhere" else str(row.motif)
+
+
+def _result(row: Any) -> str:
+    return f"{estimate(row.effect, row.low, row.high)}, {p_value(row.q)}"
+
+
+def _best(claims: list[_Claim], most: int) -> list[str]:
+    return [claim.sentence for claim in sorted(claims, key=lambda c: c[:2], reverse=True)[:most]]
+
+
+def _in_sequences(frame: pd.DataFrame, most: int) -> list[str]:
+    """Which motifs tell the classes apart, and whether they are more than their dinucleotides."""
+    frame = _usable(frame)
+    if frame.empty:
+        return []
+    claims = []
+    for _, own in groups(frame, ("label", "motif")):
+        by_null = {row.null: row for row in rows_of(own)}
+        row = by_null.get("other classes")
+        if row is not None and row.q < LEVEL:
+            shuffled = by_null.get("dinucleotide shuffles")
+            claims.append(
+                _Claim(1, abs(_signed(row)), _class_sentence(row) + _shuffle_sentence(shuffled))
+            )
+    tested = frame.loc[frame["null"] == "other classes", "motif"].nunique()
+    if tested and not claims:
+        return [f"None of {counted(tested, 'motif')} tells the classes apart at q < {LEVEL}."]
+    return _best(claims, most)
+
+
+def _class_sentence(row: Any) -> str:
+    said = "more" if row.effect > 1 else "less"
+    return (
+        f"{_name(row)} is {said} frequent in {row.label} than in the other sequences: "
+        f"{percent(row.observed)} against {percent(row.expected)}, {row.measure} {_result(row)}, "
+        f"{sample(row.n, row.n_null)}."
+    )
+
+
+def _shuffle_sentence(row: Any) -> str:
+    if row is None:
+        return ""
+    if row.q < LEVEL:
+        said = "more" if row.effect > 1 else "less"
+        return f" There it is {said} frequent than its dinucleotides make likely ({_result(row)})."
+    return f" There it is no more frequent than its dinucleotides make likely ({_result(row)})."
+
+
+def _in_attributions(frame: pd.DataFrame, most: int) -> list[str]:
+    """Which motifs the model leans on: a claim has to hold against every null."""
+    frame = _usable(frame)
+    if frame.empty or not {"model", "explainer"} <= set(frame.columns):
+        return []
+    sentences: list[str] = []
+    for said, of_model in groups(frame, ("model",)):
+        claims = []
+        explainers = of_model["explainer"].nunique()
+        nulls = [str(null) for null in of_model["null"].unique()]
+        for _, own in groups(of_model, ("motif",)):
+            claims += _motif_claims(own, said["model"], explainers, nulls)
+        if claims:
+            sentences += _best(claims, most)
+        else:
+            tested = counted(of_model["motif"].nunique(), "motif")
+            sentences.append(
+                f"For none of {tested} does any explainer of {said['model']} give the hits more "
+                f"or less attribution than {listing(map(_null, nulls))} at q < {LEVEL}."
+            )
+    return sentences
+
+
+def _null(null: str) -> str:
+    return _NULLS.get(null, null)
+
+
+def _motif_claims(own: pd.DataFrame, model: str, explainers: int, nulls: list[str]) -> list[_Claim]:
+    """The explainers for which one motif differs from every null, to one side."""
+    claims = []
+    for sign, more in ((1, "more"), (-1, "less")):
+        held: list[list[Any]] = []
+        for _, of_explainer in groups(own, ("explainer",)):
+            rows = rows_of(of_explainer)
+            if {row.null for row in rows} == set(nulls) and all(
+                row.q < LEVEL and sign * _signed(row) > 0 for row in rows
+            ):
+                held.append(rows)
+        if not held:
+            continue
+        held.sort(key=lambda rows: min(abs(_signed(row)) for row in rows))
+        rows = held[len(held) // 2]
+        numbers = listing(_result(row) for row in rows)
+        sentence = (
+            f"{_name(rows[0])}: {len(held)} of {counted(explainers, 'explainer')} of {model} "
+            f"{'gives' if len(held) == 1 else 'give'} its hits {more} attribution than "
+            f"{listing(map(_null, nulls))}. "
+            f"With {rows[0].explainer} the {rows[0].measure} is {numbers}"
+            f"{', in this order' if len(rows) > 1 else ''}; "
+            f"{sample(min(row.with_hit for row in rows))} sequences with a hit."
+        )
+        claims.append(_Claim(len(held), min(abs(_signed(row)) for row in rows), sentence))
+    return claims
+
+
+@component
+class Biology:
+    """The panel's two tables, as sentences, forests and rows."""
+
+    title: ClassVar[str] = "Which known motifs matter?"
+    place: ClassVar[int] = 60
+
+    def render(self, run: Run) -> Section | None:
+        """The section; None where no motifs were looked for."""
+        in_sequences, in_attributions = run.class_enrichment, run.attribution_enrichment
+        blocks: list[Block] = []
+        if not _usable(in_sequences).empty:
+            blocks += [
+                SubHeading("In the sequences"),
+                Text(
+                    "First without any model: does one class carry a motif, in the window where "
+                    "it works, more often than the other sequences do, and more often than its "
+                    "dinucleotides alone make likely?"
+                ),
+                Bullets(tuple(_in_sequences(in_sequences, 6))),
+                *_class_tables(in_sequences),
+            ]
+        if not _usable(in_attributions).empty and "explainer" in in_attributions:
+            blocks += [
+                SubHeading("In the attributions"),
+                Text(
+                    "Then the model: do the bases of a motif's hits get more attribution than "
+                    "comparable bases? More says that the model takes the motif as a sign for the "
+                    "explained class, less as a sign against it. Each null is blind to something, "
+                    "so a claim is made only where an explainer's result holds against all."
+                ),
+                Bullets(tuple(_in_attributions(in_attributions, 6))),
+                *_attribution_tables(in_attributions),
+            ]
+        return Section(self.title, tuple(blocks)) if blocks else None
+
+
+def _class_tables(frame: pd.DataFrame) -> list[Block]:
+    """A forest and a table per null and class."""
+    panels, tables = [], []
+    for said, rows in groups(frame, ("null", "label")):
+        title = f"{said['label']} against {_null(said['null'])}"
+        panels.append(_panel(title, _forest(rows, [said["null"]])))
+        tables.append(_table(rows, title))
+    return [
+        Figure(
+            "",
+            _panels(panels),
+            "Forest plots of how frequent motifs are, one row per motif; the tables below hold "
+            "the same numbers.",
+            "How frequent motifs are. A dot is the odds ratio, its line the 95 % interval: right "
+            "of the dashed line the motif is more frequent than what it is compared with, left "
+            f"of it less. Grey: q of {LEVEL} or more.",
+        ),
+        Details("The numbers, motifs without a result included", tuple(tables)),
+    ]
+
+
+def _attribution_tables(frame: pd.DataFrame) -> list[Block]:
+    """Per model a forest for each explainer, all nulls in one; the tables in a fold."""
+    blocks: list[Block] = []
+    for said, of_model in groups(frame, ("model",)):
+        nulls = [str(null) for null in of_model["null"].unique()]
+        panels, tables = [], []
+        for named, rows in groups(of_model, ("explainer",)):
+            panels.append(_panel(named["explainer"], _forest(rows, nulls)))
+            tables += [
+                _table(own, f"{named['explainer']} against {_null(null['null'])}")
+                for null, own in groups(rows, ("null",))
+            ]
+        model = said["model"]
+        kinds = ("filled", "open")
+        legend = "; ".join(
+            f"{kind}: against {_null(null)}" for kind, null in zip(kinds, nulls, strict=False)
+        )
+        blocks += [
+            Figure(
+                f"Model {model}" if frame["model"].nunique() > 1 else "",
+                _panels(panels),
+                f"Forest plots of the attribution inside motif hits for {model}, one panel per "
+                "explainer, one row per motif; the tables below hold the same numbers.",
+                "Attribution inside motif hits. A dot is the effect, its line the 95 % interval: "
+                "right of the dashed line hits get more attribution than what they are compared "
+                f"with, left of it less; {legend}. Grey: q of {LEVEL} or more.",
+            ),
+            Details(f"The numbers for {model}, motifs without a result included", tuple(tables)),
+        ]
+    return blocks
+
+
+def _panel(title: str, drawing: Markup) -> Markup:
+    return Markup('<div class="panel"><h4>{}</h4>{}</div>').format(title, drawing)
+
+
+def _panels(panels: list[Markup]) -> Markup:
+    return Markup('<div class="panels">{}</div>').format(Markup("").join(panels))
+
+
+def _forest(frame: pd.DataFrame, nulls: list[str]) -> Markup:
+    """One row per motif, one dot per null, the largest effect first."""
+    usable = _usable(frame)
+    if usable.empty:
+        return Markup("<p>{}</p>").format("No motif has a result.")
+    rows = []
+    for _, own in groups(usable, ("motif",)):
+        by_null = {row.null: row for row in rows_of(own)}
+        rows.append([by_null[null] for null in nulls if null in by_null])
+    rows = sorted(rows, key=lambda of_motif: min(row.q for row in of_motif))[:SHOWN]
+    rows.sort(key=lambda of_motif: -of_motif[0].effect)
+    first = rows[0][0]
+    return intervals(
+        [
+            Row(
+                str(of_motif[0].motif),
+                tuple(Dot(row.effect, row.low, row.high, _tone(row)) for row in of_motif),
+                said=_result(of_motif[0]) if len(nulls) == 1 else "",
+            )
+            for of_motif in rows
+        ],
+        first.measure,
+        log=_ratio(first),
+        reference=1.0 if _ratio(first) else 0.0,
+    )
+
+
+def _tone(row: Any) -> str:
+    if not row.q < LEVEL:
+        return "muted"
+    return "up" if _signed(row) > 0 else "down"
+
+
+def _table(frame: pd.DataFrame, title: str) -> Table:
+    rows: list[tuple[str, ...]] = []
+    for row in rows_of(frame.head(SHOWN)):
+        share = percent if _ratio(row) else number
+        reason = row.reason
+        rows.append(
+            (
+                _name(row),
+                quantity(row.n),
+                quantity(row.with_hit),
+                share(row.observed),
+                share(row.expected),
+                NONE if reason else estimate(row.effect, row.low, row.high),
+                NONE if reason else p_value(row.q, ""),
+                reason,
+            )
+        )
+    measure = str(frame["measure"].iloc[0])
+    cut = f" The first {SHOWN} of {len(frame)}." if len(frame) > SHOWN else ""
+    columns: tuple[str, ...] = ("Motif", "Sequences", "With a hit", "Observed", "Null", measure)
+    columns += ("q", "No result")
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return Table(
+        f"{title[:1].upper()}{title[1:]}: one row per motif and window; {measure} with its 95 % "
+        f"interval, q by Benjamini and Hochberg over the motifs of this table.{cut}",
+        columns,
+        rows,
+    )

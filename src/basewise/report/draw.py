@@ -1,0 +1,264 @@
+"""Small vector drawings, written by hand so that they follow the page's colours and width.
+
+`intervals` reflows: positions are percentages, so its text keeps its size on a narrow screen.
+`profile` scales as a picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from basewise.biology.motif import index_of, position_of
+from basewise.report.words import MINUS
+from basewise.types import Floats
+
+__all__ = ["Curve", "Dot", "Row", "intervals", "position_ticks", "profile", "ticks"]
+
+
+class Dot(NamedTuple):
+    """A value with its interval.
+
+    Attributes
+    ----------
+    value, low, high : float
+        NaN edges draw no interval.
+    tone : str
+        `model`, `baseline`, `up`, `down` or `muted`: the colour.
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    tone: str = "model"
+
+
+class Row(NamedTuple):
+    """One line of an interval plot.
+
+    Attributes
+    ----------
+    label : str
+    dots : tuple of Dot
+        Below one another; from the second on they are drawn open.
+    chance : float or None
+        What chance alone would give, drawn as a small bar.
+    said : str
+        The numbers, as the row says them.
+    """
+
+    label: str
+    dots: tuple[Dot, ...]
+    chance: float | None = None
+    said: str = ""
+
+
+class Curve(NamedTuple):
+    """A line over positions with a band: name, and (b,) mean, low, high."""
+
+    name: str
+    mean: Floats
+    low: Floats
+    high: Floats
+
+
+def ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Round numbers within [low, high], at most about `most` of them."""
+    if not high > low:
+        return [low]
+    step = 10 ** math.floor(math.log10((high - low) / most))
+    step *= next(m for m in (1, 2, 5, 10, 20) if (high - low) / (m * step) <= most)
+    first = math.ceil(low / step - 1e-9)
+    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    fine = high / low < 200
+    found = [m * 10.0**p for p in powers for m in ((1, 2, 5) if fine else (1,))]
+    return [value for value in found if low <= value <= high]
+
+
+def _plain(value: float) -> str:
+    """A tick's label: as short as it can be."""
+    return f"{value + 0:g}".replace("-", MINUS)
+
+
+def intervals(
+    rows: Sequence[Row], axis: str = "", *, log: bool = False, reference: float | None = None
+) -> Markup:
+    """Dots with intervals, one row each, over one axis.
+
+    Parameters
+    ----------
+    axis : str
+        What is measured, with its unit; nothing where a heading says it.
+    log : bool
+        A ratio: the axis is logarithmic.
+    reference : float, optional
+        Where a line says "no effect".
+    """
+    low, high = _range(rows, log, reference)
+    marks = _log_ticks(low, high) if log else ticks(low, high)
+    scale: Callable[[float], float] = math.log10 if log else float
+
+    def at(value: float) -> str:
+        share = (scale(min(max(value, low), high)) - scale(low)) / (scale(high) - scale(low))
+        return f"{100 * share:.2f}%"
+
+    def upright(kind: str, x: float, y0: object, y1: object) -> str:
+        return f'<line class="{kind}" x1="{at(x)}" x2="{at(x)}" y1="{y0}" y2="{y1}"/>'
+
+    grid = "".join(upright("grid", mark, 0, "100%") for mark in marks)
+    if reference is not None:
+        grid += upright("reference", reference, 0, "100%")
+    lines = []
+    for row in rows:
+        height = 16 + 10 * len(row.dots)
+        drawn = [grid]
+        if row.chance is not None and math.isfinite(row.chance):
+            drawn.append(upright("chance", row.chance, 4, height - 4))
+        for i, dot in enumerate(row.dots):
+            if not math.isfinite(dot.value) or (log and dot.value <= 0):
+                continue
+            y, tone = 13 + 10 * i, f"{dot.tone} open" if i else dot.tone
+            if math.isfinite(dot.low) and math.isfinite(dot.high):
+                drawn.append(
+                    f'<line class="whisker {tone}" x1="{at(dot.low)}" x2="{at(dot.high)}" '
+                    f'y1="{y}" y2="{y}"/>'
+                )
+            drawn.append(f'<circle class="dot {tone}" cx="{at(dot.value)}" cy="{y}" r="4"/>')
+        lines.append(
+            f'<div class="row"><div class="label">{escape(row.label)}</div>'
+            f'<svg class="cell" height="{height}" aria-hidden="true">{"".join(drawn)}</svg>'
+            f'<div class="numbers">{escape(row.said)}</div></div>'
+        )
+    labels = "".join(
+        f'<text x="{at(m)}" y="14" text-anchor="middle">{_plain(m)}</text>' for m in marks
+    )
+    lines.append(
+        '<div class="row"><div class="label"></div>'
+        f'<svg class="cell axis" height="{36 if axis else 20}" aria-hidden="true">{labels}'
+        f'<text x="50%" y="31" text-anchor="middle">{escape(axis)}</text></svg>'
+        '<div class="numbers"></div></div>'
+    )
+    return Markup('<div class="intervals">' + "".join(lines) + "</div>")
+
+
+def _range(rows: Sequence[Row], log: bool, reference: float | None) -> tuple[float, float]:
+    """The ends of the axis, a little beyond everything that is drawn."""
+    values = [dot.value for row in rows for dot in row.dots]
+    ends = [edge for row in rows for dot in row.dots for edge in dot[:3]]
+    ends += [row.chance for row in rows if row.chance is not None]
+    ends += [] if reference is None else [reference]
+    values, ends = (
+        [v for v in found if math.isfinite(v) and (v > 0 or not log)] for found in (values, ends)
+    )
+    low, high = min(ends, default=0.5), max(ends, default=1.0)
+    if log:
+        # One interval that runs towards zero or infinity must not squeeze all others.
+        low, high = (
+            max(low, min(values, default=low) / 30),
+            min(high, max(values, default=high) * 30),
+        )
+        return low / 1.15, high * 1.15
+    pad = 0.05 * (high - low) or 0.05
+    return (0.0 if 0 <= low < pad else low - pad), high + pad
+
+
+def position_ticks(start: int, end: int, tss: int | None, most: int = 8) -> list[tuple[int, str]]:
+    """Indices in [start, end) to label, with their labels.
+
+    With a TSS, labels count from it (+1 is the first transcribed base, there is no 0);
+    without one they count bases from 1.
+    """
+    if tss is None:
+        step = _step((end - start) / most)
+        found = [i for i in range(start, end) if (i + 1) % step == 0]
+        return [(i, f"{i + 1:,}") for i in ([start, *found] if start == 0 and step > 1 else found)]
+    first, last = position_of(start, tss), position_of(end - 1, tss)
+    step = _step((last - first) / most)
+    marks = {m for m in range(first, last + 1) if m % step == 0 and m}
+    if first <= 1 <= last:
+        marks = {m for m in marks if not 0 <= m < 1 + step / 2} | {1}
+    return [(index_of(m, tss), f"{m:+,}".replace("-", MINUS)) for m in sorted(marks)]
+
+
+def _step(size: float) -> int:
+    """The next larger of 1, 2, 5, 10, 20, ..."""
+    power: int = 10 ** math.floor(math.log10(max(size, 1.0)))
+    return next(m * power for m in (1, 2, 5, 10) if m * power >= size)
+
+
+WIDTH, HEIGHT = 460, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 12, 40
+POINTS = 400
+
+
+def profile(curves: Sequence[Curve], unit: str, *, tss: int | None) -> Markup:
+    """Curves over the positions of a sequence, each with its band.
+
+    Sequences of more than 400 bases are drawn as means of equal stretches.
+    """
+    length = len(curves[0].mean)
+    per = -(-length // POINTS)
+    binned = [Curve(c.name, *(_binned(np.asarray(v), per) for v in c[1:])) for c in curves]
+    edges = np.concatenate([np.concatenate([c.low, c.high, [0.0]]) for c in binned])
+    low, high = float(np.nanmin(edges)), float(np.nanmax(edges))
+    high = high if high > low else low + 1.0
+    pad = 0.05 * (high - low)
+    low, high = low - pad, high + pad
+    width, height = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
+
+    def x(index: float) -> float:
+        return _LEFT + (index + 0.5) / length * width
+
+    def y(value: float) -> float:
+        return _TOP + (high - value) / (high - low) * height
+
+    out = [f'<svg class="profile" viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">']
+    for mark in ticks(low, high, 4):
+        kind = "zero" if abs(mark) < 1e-12 else "grid"
+        out.append(
+            f'<line class="{kind}" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" '
+            f'y1="{y(mark):.1f}" y2="{y(mark):.1f}"/>'
+            f'<text x="{_LEFT - 6}" y="{y(mark) + 4:.1f}" text-anchor="end">{_plain(mark)}</text>'
+        )
+    for index, label in position_ticks(0, length, tss, 6):
+        out.append(
+            f'<text x="{x(index):.1f}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">'
+            f"{label}</text>"
+            f'<line class="tick" x1="{x(index):.1f}" x2="{x(index):.1f}" '
+            f'y1="{HEIGHT - _BOTTOM}" y2="{HEIGHT - _BOTTOM + 4}"/>'
+        )
+    if tss is not None and 0 <= tss < length:
+        out.append(
+            f'<line class="tss" x1="{x(tss):.1f}" x2="{x(tss):.1f}" '
+            f'y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
+        )
+    for i, curve in enumerate(binned):
+        places = [x(min((j + 0.5) * per, length) - 0.5) for j in range(len(curve.mean))]
+        over = [f"{a:.1f},{y(b):.1f}" for a, b in zip(places, curve.high, strict=True)]
+        under = [f"{a:.1f},{y(b):.1f}" for a, b in zip(places, curve.low, strict=True)]
+        line = [f"{a:.1f},{y(b):.1f}" for a, b in zip(places, curve.mean, strict=True)]
+        out.append(f'<polygon class="band c{i % 6}" points="{" ".join(over + under[::-1])}"/>')
+        out.append(f'<polyline class="line c{i % 6}" points="{" ".join(line)}"/>')
+    axis = "position relative to the TSS" if tss is not None else "base, counted from 1"
+    out.append(
+        f'<text class="title" x="{_LEFT + width / 2}" y="{HEIGHT - 6}" text-anchor="middle">'
+        f"{axis}</text>"
+        f'<text class="title" transform="translate(11 {_TOP + height / 2}) rotate(-90)" '
+        f'text-anchor="middle">{escape(unit)}</text></svg>'
+    )
+    return Markup("".join(out))
+
+
+def _binned(values: Floats, per: int) -> Floats:
+    if per == 1:
+        return values
+    padded = np.pad(values, (0, -len(values) % per), constant_values=np.nan)
+    return np.asarray(np.nanmean(padded.reshape(-1, per), axis=1))

@@ -1,0 +1,334 @@
+"""Sequence logos of attributions: each base as a letter as tall as its score.
+
+Positive scores stand on the axis, negative ones hang below it, upright so that they stay
+readable. Colours are told apart with any of the three kinds of colour blindness and have a
+contrast of at least 3 : 1 on white; a page changes them with the CSS variables `--base-a` to
+`--base-n`, `--ink`, `--muted`, `--line`, `--truth`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from basewise.report.draw import position_ticks
+from basewise.report.words import MINUS, number
+from basewise.types import Attribution, Floats, Span
+
+__all__ = ["COLOURS", "best_window", "logo"]
+
+COLOURS = {"A": "#00875f", "C": "#1f62b5", "G": "#c98500", "T": "#b5341c", "N": "#767676"}
+
+WIDTH = 960
+_LEFT, _RIGHT = 64, 12
+_TITLE, _PANEL, _LANE, _STRIP = 20, 88, 17, 40
+_INK, _MUTED = "var(--ink,#1b1f24)", "var(--muted,#59636e)"
+_LINE, _TRUTH = "var(--line,#d0d7de)", "var(--truth,#f4d58d)"
+
+
+@functools.cache
+def _glyphs() -> dict[str, str]:
+    """Outlines of the letters as SVG paths that fill the unit square, y pointing down."""
+    import matplotlib
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    font = FontProperties(
+        fname=Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf"
+    )
+    commands = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}  # matplotlib's codes of a path
+    found = {}
+    for letter in COLOURS:
+        path = TextPath((0, 0), letter, size=1, prop=font)
+        box = path.get_extents()
+        parts = []
+        for points, code in path.iter_segments(curves=True):
+            at = (points.reshape(-1, 2) - (box.x0, box.y0)) / (box.width, box.height)
+            xy = "" if code == 79 else " ".join(f"{x:.3g} {1 - y:.3g}" for x, y in at)
+            parts.append(commands[int(code)] + xy)
+        found[letter] = "".join(parts)
+    return found
+
+
+def best_window(tracks: Sequence[Floats], width: int) -> tuple[int, int]:
+    """Where `width` bases hold the largest absolute mass, each track weighing the same."""
+    length = len(tracks[0])
+    if length <= width:
+        return 0, length
+    mass = np.cumsum([0.0, *_mass(tracks)])
+    start = int(np.argmax(mass[width:] - mass[:-width]))
+    return start, start + width
+
+
+def _mass(tracks: Sequence[Floats]) -> Floats:
+    """Mean over tracks of each track's share of absolute mass per base, (b,)."""
+    size = np.abs(np.array(tracks, float))
+    total = size.sum(1, keepdims=True)
+    return np.asarray((size / np.where(total > 0, total, 1)).mean(0))
+
+
+def logo(
+    attributions: Sequence[Attribution],
+    *,
+    names: Sequence[str] = (),
+    tss: int | None = None,
+    truth: Sequence[Span] = (),
+    hits: Sequence[Span] = (),
+    width: int = 100,
+) -> Markup:
+    """One sequence, explained in one or several ways, as stacked logos over one axis.
+
+    Parameters
+    ----------
+    attributions : sequence of Attribution
+        Of one sequence. Each has its own vertical scale, in the units of its target.
+    names : sequence of str, optional
+        What to call each; its method where not given.
+    tss : int, optional
+        0-based index of the +1 base; positions then count from it.
+    truth, hits : sequence of Span
+        Stretches to shade and to bracket.
+    width : int
+        Bases drawn as letters. A longer sequence shows the window with the largest absolute
+        mass (see `best_window`) under a strip of the whole.
+
+    Returns
+    -------
+    Markup
+        A whole `<svg>`, for a page, a notebook or a file.
+    """
+    sequence = attributions[0].sequence
+    tracks = [a.per_base() for a in attributions]
+    start, end = best_window(tracks, width)
+    plot = _Plot(start, end, max(end - start, 30))
+    y = 4.0
+    back, front = [], []
+    if end - start < len(sequence):
+        front.append(_strip(_mass(tracks), start, end, tss, truth, y))
+        y += _STRIP + 22
+    lanes = _lanes([s for s in truth if start < s.end and s.start < end], plot)
+    marks, y = _marks(lanes, plot, y, filled=True)
+    front.append(marks)
+    lanes = _lanes([s for s in hits if start < s.end and s.start < end], plot)
+    marks, y = _marks(lanes, plot, y, filled=False)
+    front.append(marks)
+    top = y + (16 if tss is not None and start <= tss < end else 0)
+    y = top
+    for i, (a, track) in enumerate(zip(attributions, tracks, strict=True)):
+        name = names[i] if names else a.method.replace("_", " ")
+        front.append(_panel(a, name, sequence[start:end], track[start:end], plot, y))
+        y += _TITLE + _PANEL
+    front.append(
+        f'<text transform="translate(13 {(top + y) / 2:.1f}) rotate(-90)" text-anchor="middle" '
+        f'style="fill:{_MUTED}">{escape(str(attributions[0].target))}</text>'
+    )
+    for span in truth:
+        x0, x1 = plot.edge(span.start), plot.edge(span.end)
+        if x1 > x0:
+            back.append(
+                f'<rect x="{x0:.1f}" y="{top:.1f}" width="{x1 - x0:.1f}" height="{y - top:.1f}" '
+                f'style="fill:{_TRUTH};opacity:.35"/>'
+            )
+    if tss is not None and start <= tss < end:
+        front.append(_tss(plot.edge(tss), top, y))
+    front.append(_axis(sequence, plot, tss, y + 4))
+    body = "".join(back + front)
+    # Ids are shared by everything on a page, so each drawing's own come from what it shows.
+    key = hashlib.sha256(body.encode()).hexdigest()[:6]
+    body = body.replace('href="#', f'href="#{key}')
+    defs = "".join(f'<path id="{key}{c}" d="{path}"/>' for c, path in _glyphs().items())
+    return Markup(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 52:.0f}" '
+        f'class="logo" font-family="system-ui,sans-serif" font-size="12" style="fill:{_INK}">'
+        f"<defs>{defs}</defs>{body}</svg>"
+    )
+
+
+class _Plot:
+    """Where the bases of a window lie on the page."""
+
+    def __init__(self, start: int, end: int, across: int):
+        self.start, self.end = start, end
+        self.cell = (WIDTH - _LEFT - _RIGHT) / across
+
+    def edge(self, index: float) -> float:
+        """The left edge of a base, held within the plot."""
+        return _LEFT + (min(max(index, self.start), self.end) - self.start) * self.cell
+
+    def middle(self, index: int) -> float:
+        return _LEFT + (index + 0.5 - self.start) * self.cell
+
+
+def _panel(a: Attribution, name: str, letters: str, scores: Floats, plot: _Plot, y: float) -> str:
+    low, high = min(float(scores.min()), 0.0), max(float(scores.max()), 0.0)
+    if high == low:
+        high = 1.0
+    top, scale = y + _TITLE, (_PANEL - 8) / (high - low)
+    zero = top + high * scale
+    right = plot.edge(plot.end)
+    out = [
+        f'<text x="{_LEFT}" y="{y + 14:.1f}" font-weight="600">{escape(name)}'
+        f'<tspan font-weight="400" style="fill:{_MUTED}" dx="8">{_told(a)}</tspan></text>'
+    ]
+    for mark in sorted({low, 0.0, high}):
+        near_zero = mark != 0 and abs(mark) * scale < 11
+        if not near_zero:
+            label = "0" if mark == 0 else f"{mark:.2g}".replace("-", MINUS)
+            out.append(
+                f'<text x="{_LEFT - 6}" y="{zero - mark * scale + 4:.1f}" text-anchor="end" '
+                f'font-size="11" style="fill:{_MUTED}">{label}</text>'
+            )
+    out.append(
+        f'<path d="M{_LEFT} {zero:.1f}H{right:.1f}" style="stroke:{_MUTED};stroke-width:.8"/>'
+    )
+    drawn: dict[str, list[str]] = {}
+    for i, (letter, score) in enumerate(zip(letters, scores, strict=True)):
+        height = abs(float(score)) * scale
+        if height >= 0.4:
+            x = plot.edge(plot.start + i) + 0.04 * plot.cell
+            where = zero - height if score > 0 else zero
+            base = letter if letter in COLOURS else "N"
+            drawn.setdefault(base, []).append(
+                f'<use href="#{base}" transform="matrix({0.92 * plot.cell:.3g} 0 0 {height:.3g} '
+                f'{x:.1f} {where:.1f})"/>'
+            )
+    for base, uses in sorted(drawn.items()):
+        colour = f"var(--base-{base.lower()},{COLOURS[base]})"
+        out.append(f'<g style="fill:{colour}">{"".join(uses)}</g>')
+    return "".join(out)
+
+
+def _told(a: Attribution) -> str:
+    """What the scores add up to, and how far they miss it."""
+    gap = f", gap {number(a.gap)}" if a.kind == "additive" else ""
+    return f"output {number(a.output)}, baseline {number(a.baseline)}{gap}"
+
+
+def _axis(sequence: str, plot: _Plot, tss: int | None, y: float) -> str:
+    out = []
+    if plot.cell >= 7:
+        places = " ".join(f"{plot.middle(i):.1f}" for i in range(plot.start, plot.end))
+        out.append(
+            f'<text x="{places}" y="{y + 8:.1f}" text-anchor="middle" font-size="9" '
+            f'font-family="ui-monospace,monospace" style="fill:{_MUTED}">'
+            f"{escape(sequence[plot.start : plot.end])}</text>"
+        )
+        y += 10
+    for index, label in position_ticks(plot.start, plot.end, tss, 10):
+        x = plot.middle(index)
+        out.append(
+            f'<path d="M{x:.1f} {y + 1:.1f}v4" style="stroke:{_MUTED}"/>'
+            f'<text x="{x:.1f}" y="{y + 17:.1f}" text-anchor="middle">{label}</text>'
+        )
+    said = "base, counted from 1" if tss is None else "position relative to the TSS"
+    middle = (_LEFT + plot.edge(plot.end)) / 2
+    out.append(
+        f'<text x="{middle:.1f}" y="{y + 33:.1f}" text-anchor="middle" '
+        f'style="fill:{_MUTED}">{said}</text>'
+    )
+    return "".join(out)
+
+
+def _tss(x: float, top: float, bottom: float) -> str:
+    """The bent arrow of a transcription start site, over a dashed line."""
+    arrow = f"M{x:.1f} {top}v-10h13m-4 -3.5l4 3.5l-4 3.5"
+    return (
+        f'<path d="M{x:.1f} {top}V{bottom:.1f}" '
+        f'style="stroke:{_INK};stroke-dasharray:2 3;stroke-width:.9"/>'
+        f'<path d="{arrow}" style="stroke:{_INK};fill:none;stroke-width:1.4"/>'
+        f'<text x="{x + 17:.1f}" y="{top - 6:.1f}" font-size="11">TSS</text>'
+    )
+
+
+def _lanes(spans: Sequence[Span], plot: _Plot) -> list[list[Span]]:
+    """Spans in rows, so that neither they nor their names overlap."""
+    lanes: list[list[Span]] = []
+    ends: list[float] = []
+    for span in sorted(spans):
+        left, right = _extent(span, plot)
+        lane = next((i for i, end in enumerate(ends) if end <= left), len(lanes))
+        if lane == len(lanes):
+            lanes.append([])
+            ends.append(0.0)
+        lanes[lane].append(span)
+        ends[lane] = right + 4
+    return lanes
+
+
+def _extent(span: Span, plot: _Plot) -> tuple[float, float]:
+    left, right = plot.edge(span.start), plot.edge(span.end)
+    middle, half = (left + right) / 2, 3.4 * len(span.name)
+    return min(left, middle - half), max(right, middle + half)
+
+
+def _marks(
+    lanes: Sequence[Sequence[Span]], plot: _Plot, y: float, *, filled: bool
+) -> tuple[str, float]:
+    out = []
+    for lane in lanes:
+        for span in lane:
+            left, right = plot.edge(span.start), plot.edge(span.end)
+            if filled:
+                out.append(
+                    f'<rect x="{left:.1f}" y="{y + 1:.1f}" width="{right - left:.1f}" '
+                    f'height="{_LANE - 3}" rx="2" style="fill:{_TRUTH}"/>'
+                )
+            else:
+                out.append(
+                    f'<path d="M{left + 0.5:.1f} {y + _LANE - 1:.1f}v-3H{right - 0.5:.1f}v3" '
+                    f'style="fill:none;stroke:{_MUTED}"/>'
+                )
+            colour = "#1b1f24" if filled else _INK
+            out.append(
+                f'<text x="{(left + right) / 2:.1f}" y="{y + 12 - 2 * (not filled):.1f}" '
+                f'text-anchor="middle" font-size="11" style="fill:{colour}">'
+                f"{escape(span.name)}</text>"
+            )
+        y += _LANE
+    return "".join(out), y
+
+
+def _strip(
+    mass: Floats, start: int, end: int, tss: int | None, truth: Sequence[Span], y: float
+) -> str:
+    """The whole sequence in a strip: share of absolute mass, with the window marked."""
+    length, floor = len(mass), y + _STRIP
+    firsts = list(range(0, length, -(-length // 445)))
+    bars = np.add.reduceat(mass, firsts)
+    heights = bars * (_STRIP - 4) / max(float(bars.max()), 1e-300)
+
+    def at(index: float) -> float:
+        return _LEFT + index / length * (WIDTH - _LEFT - _RIGHT)
+
+    out = [
+        f'<rect x="{at(s.start):.1f}" y="{y}" width="{at(s.end) - at(s.start):.1f}" '
+        f'height="{_STRIP}" style="fill:{_TRUTH}"/>'
+        for s in truth
+    ]
+    d = "".join(
+        f"M{at(first):.1f} {floor:.1f}v{-height:.1f}H{at(last):.1f}V{floor:.1f}"
+        for first, last, height in zip(firsts, [*firsts[1:], length], heights, strict=True)
+        if height >= 0.3
+    )
+    x0, x1 = at(start), at(end)
+    out.append(
+        f'<path d="{d}" style="fill:{_MUTED}"/>'
+        f'<rect x="{x0:.1f}" y="{y - 1}" width="{x1 - x0:.1f}" height="{_STRIP + 2}" '
+        f'style="fill:none;stroke:{_INK};stroke-width:1.3"/>'
+        f'<path d="M{x0:.1f} {floor + 1}L{_LEFT} {floor + 16}M{x1:.1f} {floor + 1}'
+        f'L{WIDTH - _RIGHT} {floor + 16}" style="stroke:{_LINE};fill:none"/>'
+    )
+    if tss is not None:
+        out.append(
+            f'<path d="M{at(tss):.1f} {y}v{_STRIP}" style="stroke:{_INK};stroke-dasharray:2 3"/>'
+        )
+    out.append(
+        f'<text x="{_LEFT - 6}" y="{y + _STRIP / 2:.1f}" text-anchor="end" font-size="11" '
+        f'style="fill:{_MUTED}">whole<tspan x="{_LEFT - 6}" dy="13">{length:,} bp</tspan></text>'
+    )
+    return "".join(out)

@@ -1,0 +1,129 @@
+"""Everything needed to judge how the numbers were made, and to make them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pandas as pd
+from markupsafe import Markup
+
+from basewise.registry import component
+from basewise.report.blocks import Block, Details, Section, SubHeading, Table, Text
+from basewise.report.frames import having, rows_of
+from basewise.report.words import number, quantity
+from basewise.study.results import Run
+
+__all__ = ["Methods"]
+
+_PARTS = {"data": "Data", "models": "Models", "explainers": "Explainers", "biology": "Motifs"}
+
+
+@component
+class Methods:
+    """Settings, seeds, versions, hashes, cost, and how to run it again."""
+
+    title: ClassVar[str] = "How was it done?"
+    place: ClassVar[int] = 70
+
+    def render(self, run: Run) -> Section | None:
+        """The section."""
+        lock = run.lock
+        study = lock.get("study", {})
+        blocks: list[Block] = [
+            Text(
+                Markup(
+                    "To repeat it: <code>basewise run {}/lock.json</code> (or its "
+                    "<code>study.toml</code>), with <code>--data</code> and the folder of the data "
+                    "where the study reads files. The lock file holds every setting, also those "
+                    "left at their defaults. Everything random derives from seed {}."
+                ).format(run.folder.name, study.get("seed", "unknown"))
+            )
+        ]
+        blocks += _costs(having(run.explainer_metrics, "model", "explainer"))
+        blocks.append(SubHeading("Settings"))
+        blocks += [
+            _settings(_PARTS[part], lock[part], named=part in ("models", "explainers"))
+            for part in _PARTS
+            if lock.get(part)
+        ]
+        known = [
+            _pairs("Versions: one row per library.", "Library", "Version", lock.get("versions")),
+            _pairs("Hashes: one row per input or weights.", "Of", "Hash", lock.get("hashes")),
+            _pairs(
+                "Where the attributions lie in the folder of the run: one row per model and "
+                "explainer.",
+                "Model / explainer",
+                "Folder",
+                lock.get("places"),
+            ),
+        ]
+        tables = tuple(table for table in known if table)
+        if tables:
+            blocks.append(Details("Versions, hashes and places", tables))
+        return Section(self.title, tuple(blocks))
+
+
+def _pairs(caption: str, left: str, right: str, found: Mapping[str, Any] | None) -> Table | None:
+    if not found:
+        return None
+    return Table(caption, (left, right), [(str(k), str(v)) for k, v in flat(found).items()])
+
+
+def _settings(title: str, tables: Mapping[str, Any], *, named: bool) -> Table:
+    """Settings of the components of one kind, every one with its value."""
+    rows = []
+    for name, settings in tables.items() if named else [(title.lower(), tables)]:
+        values = flat(settings)
+        kind = str(values.pop("type", ""))
+        said = Markup(", ").join(
+            Markup("<code>{}&nbsp;=&nbsp;{}</code>").format(k, v) for k, v in values.items()
+        )
+        rows.append((str(name), kind, said))
+    what = f"{title}: one row per component, every setting with its value."
+    return Table(what, ("Name", "Type", "Settings"), rows)
+
+
+def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested tables as one, keys joined by dots."""
+    found: dict[str, str] = {}
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            found[f"{prefix}{key}"] = (
+                ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            )
+    return found
+
+
+def _costs(frame: pd.DataFrame) -> list[Block]:
+    if frame.empty:
+        return []
+
+    def column(row: Any, name: str, say: Any) -> str:
+        return str(say(getattr(row, name))) if hasattr(row, name) else "–"
+
+    rows = [
+        (
+            str(row.explainer),
+            str(row.model),
+            column(row, "method", str),
+            column(row, "n", quantity),
+            column(row, "evaluations", quantity),
+            column(row, "median_gap", number),
+            column(row, "median_r2", number),
+        )
+        for row in rows_of(frame)
+    ]
+    return [
+        SubHeading("What the explanations cost, and how exact they are"),
+        Table(
+            "One row per model and explainer. Evaluations: passes through the model per record. "
+            "Gap: median over records of what the scores fail to add up to, in the units of the "
+            "target (0 is exact; only methods whose scores must add up have one). R²: median "
+            "share of the model's changes that a surrogate of LIME's kind reproduces.",
+            ("Explainer", "Model", "Method", "Records", "Evaluations", "Gap", "R²"),
+            rows,
+        ),
+    ]

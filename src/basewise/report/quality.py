@@ -1,0 +1,223 @@
+"""How good the models are, beside the baseline that only counts k-mers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pandas as pd
+from markupsafe import Markup
+
+from basewise.registry import component
+from basewise.report.blocks import Block, Callout, Details, Figure, Section, SubHeading, Table, Text
+from basewise.report.draw import Dot, Row, intervals
+from basewise.report.frames import having, rows_of
+from basewise.report.words import NONE, counted, estimate, listing, quantity
+from basewise.study.results import Run
+
+__all__ = ["Quality", "Verdict", "metric_name", "verdicts"]
+
+LEADING = ("mcc", "auprc", "auroc", "f1", "accuracy")
+_COLUMNS = ("model", "kind", "split", "metric", "value", "low", "high", "n")
+_TONE = {"baseline": "baseline"}
+_SHORT = {"mcc": "MCC", "auprc": "AUPRC", "auroc": "AUROC", "f1": "F1"}
+_MEANING = {
+    "accuracy": "share of predictions that are right",
+    "mcc": "correlation of prediction and label: 0 is guessing, 1 is perfect",
+    "f1": "harmonic mean of precision and recall",
+    "precision": "share of predicted positives that are positive",
+    "recall": "share of positives that are found",
+    "auroc": "how often a random positive ranks above a random negative: 0.5 is guessing",
+    "auprc": "precision averaged over recall: guessing gives the share of positives",
+}
+
+
+def metric_name(metric: str) -> str:
+    """A metric as it is written in text."""
+    return _SHORT.get(metric, metric.replace("_", " "))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One model beside the best baseline, on the metric that leads.
+
+    Attributes
+    ----------
+    model, metric : str
+    better : bool or None
+        Whether the model's interval lies wholly above the baseline's; None without a baseline.
+    numbers, sentence : str
+        What was measured, and what it means.
+    value, against : str
+        Each number with its interval.
+    """
+
+    model: str
+    metric: str
+    better: bool | None
+    numbers: str
+    sentence: str
+    value: str
+    against: str
+
+
+def judged(run: Run) -> tuple[str, pd.DataFrame]:
+    """The split that counts (test, where there is one) and its rows of the metrics."""
+    frame = having(run.model_metrics, *_COLUMNS)
+    if frame.empty:
+        return "", frame
+    split = "test" if "test" in set(frame["split"]) else str(frame["split"].iloc[-1])
+    return split, frame[frame["split"] == split]
+
+
+def verdicts(run: Run) -> list[Verdict]:
+    """Every model beside the best baseline; models that are not better come first."""
+    split, frame = judged(run)
+    if frame.empty:
+        return []
+    known = list(dict.fromkeys(frame["metric"]))
+    metric = next((m for m in LEADING if m in known), known[0])
+    rows = frame[frame["metric"] == metric]
+    baselines = rows[rows["kind"] == "baseline"].sort_values("value")
+    baseline = None if baselines.empty else baselines.iloc[-1]
+    found = [_verdict(row, baseline, metric, split) for _, row in _models(rows).iterrows()]
+    return sorted(found, key=lambda verdict: verdict.better is not False)
+
+
+def _models(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["kind"] != "baseline"]
+
+
+def _verdict(row: Any, baseline: Any, metric: str, split: str) -> Verdict:
+    name = metric_name(metric)
+    value = estimate(row.value, row.low, row.high)
+    numbers = f"On {counted(int(row.n), f'{split} sequence')} it reaches {name} {value}"
+    model = f"The model {row.model}"
+    if baseline is None:
+        sentence = f"{model} has no baseline beside it: k-mer counts alone may do as well."
+        return Verdict(row.model, name, None, numbers + ".", sentence, value, "")
+    against = estimate(baseline.value, baseline.low, baseline.high)
+    who = baseline.model if "baseline" in baseline.model else f"baseline {baseline.model}"
+    numbers += f", the {who} {against}."
+    if row.low > baseline.high:
+        sentence = f"{model} is better than counting k-mers: the two intervals do not overlap."
+    elif row.value > baseline.value:
+        sentence = (
+            f"{model} is not shown to be better than counting k-mers: the two intervals "
+            "overlap, so what it learned beyond k-mer content is uncertain."
+        )
+    else:
+        sentence = (
+            f"{model} is not better than counting k-mers: its attributions explain a model "
+            "that has shown no use for where the letters stand."
+        )
+    return Verdict(
+        row.model, name, bool(row.low > baseline.high), numbers, sentence, value, against
+    )
+
+
+@component
+class Quality:
+    """The models beside the k-mer baseline, and what they confuse."""
+
+    title: ClassVar[str] = "How good is the model?"
+    place: ClassVar[int] = 20
+
+    def render(self, run: Run) -> Section | None:
+        """The section; None before the models are judged."""
+        split, frame = judged(run)
+        if frame.empty:
+            return None
+        metrics = list(dict.fromkeys(frame["metric"]))
+        blocks: list[Block] = []
+        for verdict in verdicts(run):
+            if verdict.better is False:
+                blocks.append(Callout("warning", verdict.sentence, (verdict.numbers,)))
+            else:
+                blocks.append(Text(f"{verdict.sentence} {verdict.numbers}"))
+        blocks.append(_figure(frame, metrics, split))
+        blocks.append(_table(frame, metrics, split))
+        whole = run.model_metrics
+        others = [str(s) for s in dict.fromkeys(whole["split"]) if s != split]
+        if others:
+            tables = [_table(whole[whole["split"] == s], metrics, s) for s in others]
+            blocks.append(Details(f"The same on {listing(others)}", tuple(tables)))
+        blocks += _confusion(run, split)
+        return Section(self.title, tuple(blocks))
+
+
+def _figure(frame: pd.DataFrame, metrics: list[str], split: str) -> Figure:
+    parts = []
+    for metric in metrics:
+        rows = [
+            Row(
+                row.model,
+                (Dot(row.value, row.low, row.high, _TONE.get(row.kind, "model")),),
+                said=estimate(row.value, row.low, row.high),
+            )
+            for row in rows_of(frame[frame["metric"] == metric])
+        ]
+        parts.append(
+            Markup('<div class="panel"><h4>{}</h4>{}</div>').format(
+                metric_name(metric), intervals(rows)
+            )
+        )
+    lead = frame[frame["metric"] == metrics[0]]
+    seen = listing(
+        f"{row.model} {metric_name(metrics[0])} {estimate(row.value, row.low, row.high)}"
+        for row in rows_of(lead)
+    )
+    return Figure(
+        "",
+        Markup('<div class="panels">{}</div>').format(Markup("").join(parts)),
+        f"Dots with intervals for {listing(map(metric_name, metrics))} on {split}: {seen}.",
+        f"Quality on the {split} sequences. A dot is the value, its line the 95 % bootstrap "
+        "interval over sequences; filled dots are models, open dots the baseline. Where the lines "
+        "of a model and the baseline overlap, this data set does not tell them apart.",
+    )
+
+
+def _table(frame: pd.DataFrame, metrics: list[str], split: str) -> Table:
+    models = list(dict.fromkeys(frame["model"]))
+    cells = {
+        (row.model, row.metric): estimate(row.value, row.low, row.high) for row in rows_of(frame)
+    }
+    first = frame.drop_duplicates("model")
+    rows = [("Sequences", *map(quantity, first["n"]), "judged")]
+    if "parameters" in frame:
+        rows.append(("Parameters", *map(quantity, first["parameters"]), "numbers learned"))
+    rows += [
+        (metric_name(m), *(cells.get((model, m), NONE) for model in models), _MEANING.get(m, ""))
+        for m in metrics
+    ]
+    return Table(
+        f"Quality on {split}: one row per measure, one column per model or baseline; 95 % "
+        "intervals in brackets.",
+        ("Measure", *models, "Meaning"),
+        rows,
+    )
+
+
+def _confusion(run: Run, split: str) -> list[Block]:
+    blocks: list[Block] = []
+    for model in run.models:
+        frame = having(run.predictions(model), "split", "label", "predicted")
+        if frame.empty:
+            continue
+        frame = frame[frame["split"] == split].dropna(subset=["label", "predicted"])
+        if frame.empty or frame["label"].nunique() > 20:
+            continue
+        counts = pd.crosstab(frame["label"], frame["predicted"])
+        rows = [
+            (str(label), *(quantity(n) for n in row), quantity(row.sum()))
+            for label, row in counts.iterrows()
+        ]
+        blocks.append(
+            Table(
+                f"What {model} confuses on {split}: one row per label, one column per prediction, "
+                "each cell a number of sequences.",
+                ("Label", *(f"predicted {p}" for p in counts.columns), "all"),
+                rows,
+            )
+        )
+    return [SubHeading("What it confuses"), *blocks] if blocks else []

@@ -1,0 +1,155 @@
+"""What was asked, and the short answer."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from markupsafe import Markup
+
+from basewise.registry import component
+from basewise.report.attributions import target_of
+from basewise.report.audit import audit_verdict
+from basewise.report.biology import biology_sentences
+from basewise.report.blocks import Block, Callout, Section, Table, Text, Tile, Tiles, Tone
+from basewise.report.localisation import localisation_sentences
+from basewise.report.quality import verdicts
+from basewise.report.words import counted, listing, quantity
+from basewise.study.results import Run
+from basewise.types import Target
+
+__all__ = ["Question"]
+
+_READ = {
+    "log_odds": "the natural logarithm of p/(1 − p), where p is the probability the model gives "
+    "to {label}; 0 is undecided, +1 makes the odds 2.7 times as high",
+    "logit": "the raw output of the model for {label}",
+    "probability": "the probability that the model gives to {label}",
+    "margin": "the raw output for {label} minus the largest other one",
+    "value": "the number that the model gives for {label}",
+}
+
+
+@component
+class Question:
+    """The question, the data, and what came out, in plain sentences."""
+
+    title: ClassVar[str] = "The question and the short answer"
+    place: ClassVar[int] = 10
+
+    def render(self, run: Run) -> Section | None:
+        """The section."""
+        blocks: list[Block] = []
+        if asked := run.lock.get("study", {}).get("question"):
+            blocks.append(Text(Markup('<span class="lead">{}</span>').format(asked)))
+        tiles = _tiles(run)
+        if tiles:
+            blocks.append(Tiles(tiles))
+        if answer := _answer(run):
+            blocks.append(Callout(_tone(run), "In short", answer))
+        blocks.append(Text(_design(run)))
+        if run.data:
+            blocks.append(_data(run))
+        return Section(self.title, tuple(blocks))
+
+
+def _answer(run: Run) -> tuple[str, ...]:
+    """The sentences that matter most: the model, the data, the bases, the motifs."""
+    said = [f"{v.sentence} {v.numbers}" for v in verdicts(run)]
+    if run.audit is not None:
+        said.append(audit_verdict(run.audit))
+    said += localisation_sentences(run)
+    said += biology_sentences(run, 2)
+    return tuple(said)
+
+
+def _tone(run: Run) -> Tone:
+    """A warning where a model is no better than the baseline, or the audit found something."""
+    poor = any(verdict.better is False for verdict in verdicts(run))
+    audit = run.audit
+    return "warning" if poor or (audit and audit.worst != "info") else "good"
+
+
+def _tiles(run: Run) -> tuple[Tile, ...]:
+    tiles = [
+        Tile(
+            v.value.partition(" ")[0],
+            f"{v.metric} of {v.model}",
+            v.value.partition(" ")[2] + (f", baseline {v.against}" if v.against else ""),
+        )
+        for v in verdicts(run)[:2]
+    ]
+    explained = len(run.records("explained"))
+    if explained:
+        tiles.append(
+            Tile(
+                quantity(explained),
+                "sequences explained",
+                counted(len(run.explainers), "explainer"),
+            )
+        )
+    audit = run.audit
+    if audit is not None:
+        grave = [f.severity for f in audit.findings if f.severity != "info"]
+        note = counted(grave.count("error"), "error") if "error" in grave else ""
+        what = "audit warning" if len(grave) == 1 else "audit warnings"
+        tiles.append(Tile(quantity(len(grave)), what, f"{note} among them" if note else ""))
+    return tuple(tiles)
+
+
+def _design(run: Run) -> str:
+    """Which models, which target, which explainers."""
+    lock = run.lock
+    target = target_of(run)
+    parts = []
+    models = [
+        Markup("<b>{}</b> ({})").format(name, settings.get("type", "model"))
+        for name, settings in lock.get("models", {}).items()
+    ]
+    if models:
+        parts.append(
+            Markup("{} learned to tell the classes apart: {}.").format(
+                counted(len(models), "model"), Markup(", ").join(models)
+            )
+        )
+    if target is not None:
+        parts.append(_read(target))
+    if run.explainers:
+        parts.append(Markup("It was explained by {}.").format(listing(run.explainers)))
+    return Markup(" ").join(parts)
+
+
+def _read(target: Target) -> Markup:
+    meaning = _READ[target.read].format(label=target.label)
+    return Markup(
+        "What is explained is the <b>{}</b>: {}. A positive score speaks for <b>{}</b>, a negative "
+        "one against it."
+    ).format(str(target), meaning, target.label)
+
+
+def _data(run: Run) -> Table:
+    data = run.data
+    labels = sorted({label for split in data.values() for label in split.get("labels", {})})
+    rows = []
+    for name, split in data.items():
+        skipped = split.get("skipped") or 0
+        count = sum(skipped.values()) if isinstance(skipped, dict) else skipped
+        shortest, longest = split.get("shortest"), split.get("longest")
+        length = quantity(shortest)
+        if longest != shortest:
+            length += f"–{quantity(longest)}"
+        rows.append(
+            (
+                name,
+                quantity(split.get("n")),
+                *(quantity(split.get("labels", {}).get(label, 0)) for label in labels),
+                length,
+                quantity(count),
+                str(split.get("source", "")),
+            )
+        )
+    return Table(
+        "The data: one row per split, counts of sequences, lengths in bases. Models learn on "
+        "train, choices are made on dev, quality is measured on test.",
+        ("Split", "Sequences", *labels, "Length", "Rows skipped", "Source"),
+        rows,
+    )

@@ -1,0 +1,305 @@
+"""Every section: made of whole blocks, true to the tables, and silent where there is nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from basewise.report import SECTIONS
+from basewise.report.blocks import Block, Callout, Details, Figure, Section, Table
+from basewise.report.words import estimate
+from basewise.store import read_frame, write_frame
+from basewise.study.results import Run, open_run
+from synthetic_run import EXPLAINERS, MOTIFS, make_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return open_run(make_run(tmp_path_factory.mktemp("run")))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Run:
+    """A run that a test may change."""
+    return open_run(make_run(tmp_path, n=12))
+
+
+def render(name: str, run: Run) -> Section:
+    section: Section | None = SECTIONS.build(name).render(run)
+    assert section is not None
+    return section
+
+
+def walk(blocks: tuple[Block, ...]) -> Iterator[Block]:
+    for block in blocks:
+        yield block
+        if isinstance(block, Details):
+            yield from walk(block.blocks)
+        if isinstance(block, Callout) and block.details:
+            yield from walk((block.details,))
+
+
+def words(section: Section) -> str:
+    """Everything a section says outside its drawings."""
+    said: list[str] = []
+    for block in walk(section.blocks):
+        for value in vars(block).values():
+            if isinstance(value, str) and "<svg" not in value:
+                said.append(value)
+            elif isinstance(value, tuple):
+                said += [item for item in value if isinstance(item, str)]
+    return " ".join(said).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def change(run: Run, name: str, schema: str, **columns: Any) -> None:
+    path = run.folder / f"{name}.parquet"
+    write_frame(path, read_frame(path, schema).assign(**columns), schema)
+
+
+@pytest.mark.parametrize("name", SECTIONS.names())
+def test_every_block_is_whole(name: str, run: Run) -> None:
+    section = render(name, run)
+    assert section.title.strip()
+    assert section.blocks
+    for block in walk(section.blocks):
+        if isinstance(block, Table):
+            assert block.caption.endswith("."), block.caption
+            assert "row" in block.caption, f"the caption does not say what a row is: {block}"
+            assert block.rows
+            assert {len(row) for row in block.rows} == {len(block.columns)}
+        if isinstance(block, Figure):
+            assert len(block.alt) > 40
+            assert block.caption.endswith(".")
+
+
+@pytest.mark.parametrize("name", SECTIONS.names())
+def test_a_section_with_nothing_to_show_is_none_or_short(name: str, tmp_path: Path) -> None:
+    (tmp_path / "lock.json").write_text("{}")
+    section = SECTIONS.build(name).render(open_run(tmp_path))
+    expected = name in ("limits", "methods", "question")  # they speak of any run
+    assert (section is not None) == expected
+
+
+@pytest.mark.parametrize("name", SECTIONS.names())
+def test_tables_with_other_columns_do_not_stop_the_report(name: str, own: Run) -> None:
+    strange = pd.DataFrame({"motif": ["x"], "seven": [7.0]})
+    for place, schema in (
+        ("biology/hits", "hits"),
+        ("biology/class_enrichment", "class_enrichment"),
+        ("biology/attribution_enrichment", "attribution_enrichment"),
+        ("metrics/explainers", "explainer_metrics"),
+        ("predictions/cnn", "predictions"),
+        ("metrics/localisation", "localisation"),
+        ("metrics/models", "model_metrics"),
+    ):
+        write_frame(own.folder / f"{place}.parquet", strange, schema)
+    SECTIONS.build(name).render(own)
+
+
+def test_sections_have_different_places() -> None:
+    places = [SECTIONS.get(name).place for name in SECTIONS.names()]
+    assert len(set(places)) == len(places)
+
+
+# ---------------------------------------------------------------- the model's quality
+
+
+@pytest.mark.parametrize(
+    ("model", "low", "high", "verdict"),
+    [
+        (0.73, 0.71, 0.75, "is better than counting k-mers"),
+        (0.60, 0.57, 0.63, "is not shown to be better than counting k-mers"),
+        (0.57, 0.55, 0.59, "is not better than counting k-mers"),
+        (0.580, 0.560, 0.601, "is not better than counting k-mers"),
+    ],
+)
+def test_the_verdict_follows_the_intervals(
+    own: Run, model: float, low: float, high: float, verdict: str
+) -> None:
+    frame = own.model_metrics
+    ours = (frame["model"] == "cnn") & (frame["metric"] == "mcc")
+    numbers = dict(zip(("value", "low", "high"), (model, low, high), strict=True))
+    for column, value in numbers.items():
+        frame.loc[ours, column] = value
+    write_frame(own.folder / "metrics" / "models.parquet", frame, "model_metrics")
+    said = words(render("quality", own))
+    assert f"The model cnn {verdict}" in said
+    assert estimate(model, low, high) in said
+    assert "0.580 [0.560, 0.600]" in said  # the baseline
+    first = render("question", own)
+    answer = next(b for b in first.blocks if isinstance(b, Callout))
+    assert verdict in answer.items[0]
+
+
+def test_a_model_that_is_not_better_is_said_first_and_again_in_the_limits(tmp_path: Path) -> None:
+    poor = open_run(make_run(tmp_path, n=12, better=False))
+    answer = next(b for b in render("question", poor).blocks if isinstance(b, Callout))
+    assert answer.tone == "warning"
+    assert "not better than counting k-mers" in answer.items[0]
+    assert "not better than counting k-mers" in words(render("limits", poor))
+    assert isinstance(render("quality", poor).blocks[0], Callout)
+
+
+def test_a_run_without_a_baseline_says_so(own: Run) -> None:
+    frame = own.model_metrics
+    write_frame(
+        own.folder / "metrics" / "models.parquet", frame[frame["kind"] == "model"], "model_metrics"
+    )
+    assert "has no baseline beside it" in words(render("quality", own))
+
+
+def test_the_table_of_confusions_counts_the_predictions(run: Run) -> None:
+    frame = run.predictions("cnn")
+    table = next(
+        b for b in render("quality", run).blocks if isinstance(b, Table) and "confuses" in b.caption
+    )
+    wrong = ((frame["label"] == "promoter") & (frame["predicted"] == "background")).sum()
+    row = next(row for row in table.rows if row[0] == "promoter")
+    assert table.columns == ("Label", "predicted background", "predicted promoter", "all")
+    assert row == ("promoter", str(wrong), str(20 - wrong), "20")
+
+
+# ---------------------------------------------------------------- attributions
+
+
+def figures(section: Section) -> list[Figure]:
+    return [block for block in walk(section.blocks) if isinstance(block, Figure)]
+
+
+def test_examples_are_the_most_confident_of_each_kind(run: Run) -> None:
+    frame = run.predictions("cnn")
+    promoter, called = frame["label"] == "promoter", frame["predicted"] == "promoter"
+    p = frame["p:promoter"]
+    best = {
+        "True positive": frame.loc[p[promoter & called].idxmax(), "record_id"],
+        "False positive": frame.loc[p[~promoter & called].idxmax(), "record_id"],
+        "False negative": frame.loc[p[promoter & ~called].idxmin(), "record_id"],
+        "True negative": frame.loc[p[~promoter & ~called].idxmin(), "record_id"],
+    }
+    titles = [figure.title for figure in figures(render("attributions", run))]
+    assert titles[:4] == [f"{kind}: {id}" for kind, id in best.items()]
+
+
+def test_a_logo_stacks_every_explainer_and_marks_what_is_known(run: Run) -> None:
+    first = figures(render("attributions", run))[0]
+    for name in (*EXPLAINERS, *MOTIFS, "TSS"):
+        assert f">{name}<" in first.drawing
+    assert "Letters show positions −" in first.caption
+    assert "of 120 bases" in first.caption
+
+
+def test_profiles_are_the_means_over_the_records_of_a_predicted_class(run: Run) -> None:
+    from basewise.report.attributions import _read
+
+    frame = run.predictions("cnn")
+    told = _read(run, "cnn", frame, [])["occlusion"]
+    called = dict(zip(frame["record_id"], frame["predicted"], strict=True))
+    found = run.attributions("cnn", "occlusion")
+    for label in ("promoter", "background"):
+        tracks = np.stack([a.per_base() for a in found if called[a.record_id] == label])
+        curve = told.tallies[label].curve(label)
+        assert curve.name == f"{label} (n = {len(tracks)})"
+        assert curve.mean == pytest.approx(tracks.mean(0))
+        error = tracks.std(0, ddof=1) / np.sqrt(len(tracks))
+        assert curve.high - curve.mean == pytest.approx(1.96 * error, abs=1e-9)
+        assert curve.mean - curve.low == pytest.approx(1.96 * error, abs=1e-9)
+
+
+def test_records_of_different_lengths_get_no_profile(own: Run) -> None:
+    from dataclasses import replace
+
+    from basewise.store import read_attributions, write_attributions
+
+    for path in own.folder.glob("attributions/cnn/*/part-00000.parquet"):
+        found = read_attributions(path)
+        keep = found[0].spans[:, 1] <= 100
+        short = replace(
+            found[0],
+            sequence=found[0].sequence[:100],
+            spans=found[0].spans[keep],
+            scores=found[0].scores[keep],
+        )
+        write_attributions(path, [short, *found[1:]])
+    assert "The records differ in length" in words(render("attributions", own))
+
+
+# ---------------------------------------------------------------- localisation, biology
+
+
+def test_an_explainer_at_chance_is_named(own: Run) -> None:
+    frame = own.localisation
+    weak = (frame["explainer"] == "lime") & (frame["metric"] == "auprc")
+    frame.loc[weak, ["value", "low", "high"]] = (0.18, 0.14, 0.22)
+    write_frame(own.folder / "metrics" / "localisation.parquet", frame, "localisation")
+    said = words(render("localisation", own))
+    assert "integrated_gradients found the planted bases best: AUPRC 0.870 [0.830, 0.910]" in said
+    assert "chance gives 0.170. Not beyond chance: lime." in said
+
+
+def test_a_motif_claim_holds_against_every_null(own: Run) -> None:
+    said = words(render("biology", own))
+    assert "GC_box (−35 to −20): 4 of 4 explainers of cnn give its hits more attribution" in said
+    assert "TATA (−35 to −20): 4 of 4 explainers of cnn give its hits less attribution" in said
+    frame = own.attribution_enrichment
+    one_null = (frame["motif"] == "GC_box") & (frame["null"] == "same position")
+    frame.loc[one_null & (frame["explainer"] != "lime"), "q"] = 0.2
+    frame.loc[(frame["motif"] == "TATA") & (frame["null"] == "same sequence"), "effect"] *= -1
+    write_frame(
+        own.folder / "biology" / "attribution_enrichment.parquet", frame, "attribution_enrichment"
+    )
+    said = words(render("biology", own))
+    assert "GC_box (−35 to −20): 1 of 4 explainers of cnn gives its hits more" in said
+    assert "TATA (−35 to −20): 4 of 4 explainers" not in said
+
+
+def test_nothing_found_is_said(own: Run) -> None:
+    change(own, "biology/attribution_enrichment", "attribution_enrichment", q=0.4)
+    change(own, "biology/class_enrichment", "class_enrichment", q=0.4)
+    said = words(render("biology", own))
+    assert "None of 4 motifs tells the classes apart at q < 0.05." in said
+    assert "For none of 4 motifs does any explainer of cnn give the hits more or less" in said
+
+
+def test_class_sentences_give_shares_effect_interval_q_and_n(run: Run) -> None:
+    said = words(render("biology", run))
+    assert (
+        "TATA (−35 to −20) is less frequent in promoter than in the other sequences: 23.0 % "
+        "against 52.7 %, odds ratio 0.268 [0.240, 0.300], q < 0.001, n = 2,960 and 2,960." in said
+    )
+    assert "no sequence has a hit" in str(figures(render("biology", run))) or any(
+        "no sequence has a hit" in row
+        for block in walk(render("biology", run).blocks)
+        if isinstance(block, Table)
+        for row in block.rows
+    )
+
+
+# ---------------------------------------------------------------- audit, limits, methods
+
+
+def test_warnings_come_first_and_return_in_the_limits(run: Run) -> None:
+    section = render("audit", run)
+    tones = [block.tone for block in section.blocks if isinstance(block, Callout)]
+    assert tones == ["error", "warning"]
+    limits = words(render("limits", run))
+    assert "Negatives keep 8 of 20 aligned blocks" in limits
+    assert "42 of 5,920 test sequences" in limits
+    assert "not biology" in limits
+    assert "true-positive ratio" in limits
+
+
+def test_methods_hold_every_setting_version_hash_and_place(run: Run) -> None:
+    lock = json.loads((run.folder / "lock.json").read_text())
+    tables = [b for b in walk(render("methods", run).blocks) if isinstance(b, Table)]
+    cells = " ".join(cell for table in tables for row in table.rows for cell in row)
+    for value in (*lock["versions"].values(), *lock["hashes"].values(), *lock["places"].values()):
+        assert value in cells
+    assert "schedule.epochs&nbsp;=&nbsp;8" in cells
+    assert "masking.type&nbsp;=&nbsp;n" in cells
+    assert "seed 7" in words(render("methods", run))

@@ -1,0 +1,285 @@
+"""A small run folder, made of the project's own writers: what a report is drawn from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from basewise.checks import Audit, Finding, Split
+from basewise.stats import Estimate
+from basewise.store import write_attributions, write_frame, write_records, write_text
+from basewise.types import Attribution, Record, Span, Target
+
+TSS = 80
+LENGTH = 120
+MOTIFS = {"GC_box": (30, "GGGCGG"), "TATA": (49, "TATAAAA"), "Inr": (77, "CTCAGT")}
+EXPLAINERS = ("integrated_gradients", "kernel_shap", "lime", "occlusion")
+HOSTILE = '<script>alert("x")</script>'
+
+
+def make_run(folder: Path, n: int = 40, *, hostile: str = "", better: bool = True) -> Path:
+    """Write the run; `hostile` is put into every name a user chooses."""
+    rng = np.random.default_rng(5)
+    positive, negative = f"promoter{hostile}", f"background{hostile}"
+    records = [_record(i, positive if i % 2 else negative, hostile, rng) for i in range(n)]
+    target = Target(positive)
+    lock = {
+        "study": {
+            "name": "synthetic",
+            "title": f"Synthetic promoters {hostile}".strip(),
+            "question": f"Which bases make a model call a sequence a promoter? {hostile}".strip(),
+            "seed": 7,
+            "explained": n,
+        },
+        "data": {
+            "type": "files",
+            "train": "train.csv",
+            "tss": TSS,
+            "labels": {"1": positive, "0": negative},
+        },
+        "models": {"cnn": {"type": "cnn", "channels": 64, "schedule": {"epochs": 8, "lr": 0.002}}},
+        "explainers": {
+            name: {"type": name, "units": {"type": "bases"}, "masking": {"type": "n"}}
+            for name in EXPLAINERS
+        },
+        "target": {"label": positive, "read": "log_odds"},
+        "biology": {"panel": "core_promoter", "shuffles": 20},
+        "places": {f"cnn/{name}": f"attributions/cnn/{name}-0a1b2c" for name in EXPLAINERS},
+        "versions": {"basewise": "0.1.0", "python": "3.11.9", "torch": "2.13.0"},
+        "hashes": {"data": "4f3e2d1c0b9a8877", "model cnn": "0011223344556677"},
+    }
+    write_text(folder / "lock.json", json.dumps(lock))
+    write_records(folder / "data" / "explained.parquet", records)
+    count = {positive: n // 2, negative: n - n // 2}
+    split = {"n": n, "labels": count, "shortest": LENGTH, "longest": LENGTH, "skipped": {}}
+    summary = {s: split | {"source": f"{s}{hostile}.csv"} for s in ("train", "dev", "test")}
+    write_text(folder / "data" / "summary.json", json.dumps(summary))
+    write_text(folder / "audit.json", _audit(n, hostile).to_json())
+    _predictions(folder, records, positive, negative, rng)
+    _attributions(folder, records, target, positive, rng)
+    _metrics(folder, better)
+    _biology(folder, records, positive)
+    return folder
+
+
+def _record(i: int, label: str, hostile: str, rng: np.random.Generator) -> Record:
+    letters = rng.choice(list("ACGT"), LENGTH)
+    truth = []
+    if label.startswith("promoter"):
+        for name, (start, motif) in MOTIFS.items():
+            letters[start : start + len(motif)] = list(motif)
+            truth.append(Span(start, start + len(motif), name))
+    return Record(f"seq{i:03d}{hostile}", "".join(letters), label, None, tuple(truth))
+
+
+def _audit(n: int, hostile: str) -> Audit:
+    shared = Finding(
+        check="duplicates",
+        severity="warning",
+        title="42 sequences of test are also in train",
+        sentence="42 of 5,920 test sequences (0.7 % [0.5, 1.0]) occur in train; take them out.",
+        n=42,
+        effect={"share_of_test": Estimate(0.0071, 0.0053, 0.0096, 5920)},
+        evidence={"pairs": {"train/test": 42}, "chance": 0.0},
+        examples=(f"test seq001{hostile} = train seq099",),
+    )
+    blocks = Finding(
+        check="blocks",
+        severity="error",
+        title="Negatives are built from blocks of positives",
+        sentence="Negatives keep 8 of 20 aligned blocks of 15 bases of a positive.",
+        n=1072,
+        evidence={"block": 15, "kept": [8, 20]},
+    )
+    clean = Finding("lengths", "info", "Lengths do not tell", "All have 120 bases.", n)
+    split = Split("test", n, n, LENGTH, LENGTH, 0, {"promoter": n // 2})
+    return Audit((blocks, shared, clean), (split,))
+
+
+def _predictions(
+    folder: Path, records: list[Record], positive: str, negative: str, rng: np.random.Generator
+) -> None:
+    score = np.array([r.label == positive for r in records]) * 3.0 - 1.5
+    p = 1 / (1 + np.exp(-(score + rng.normal(0, 1.4, len(records)))))
+    frame = pd.DataFrame(
+        {
+            "record_id": [r.id for r in records],
+            "split": "test",
+            "label": [r.label for r in records],
+            "predicted": np.where(p > 0.5, positive, negative),
+            f"p:{negative}": 1 - p,
+            f"p:{positive}": p,
+        }
+    )
+    write_frame(folder / "predictions" / "cnn.parquet", frame, "predictions")
+
+
+def _attributions(
+    folder: Path, records: list[Record], target: Target, positive: str, rng: np.random.Generator
+) -> None:
+    bases = np.stack([np.arange(LENGTH), np.arange(LENGTH) + 1], 1)
+    windows = np.stack([np.arange(0, LENGTH, 5), np.arange(5, LENGTH + 1, 5)], 1)
+    for name in EXPLAINERS:
+        found = []
+        spans = windows if name == "occlusion" else bases
+        for record in records:
+            track = rng.normal(0, 0.04, LENGTH)
+            for span in record.truth:
+                track[span.start : span.end] += rng.uniform(0.1, 0.6)
+            if record.label != positive:
+                track[40:60] -= 0.05
+            scores = np.add.reduceat(track, spans[:, 0])
+            found.append(
+                Attribution(
+                    record_id=record.id,
+                    sequence=record.sequence,
+                    model="cnn",
+                    target=target,
+                    method=name,
+                    kind="additive",
+                    spans=spans,
+                    scores=scores,
+                    output=float(scores.sum()),
+                    baseline=0.0,
+                    evaluations=512,
+                    seed=7,
+                )
+            )
+        place = folder / "attributions" / "cnn" / f"{name}-0a1b2c"
+        write_attributions(place / "part-00000.parquet", found[: len(found) // 2])
+        write_attributions(place / "part-00001.parquet", found[len(found) // 2 :])
+
+
+def _metrics(folder: Path, better: bool) -> None:
+    rows = []
+    shift = 0.0 if better else -0.2
+    for split in ("dev", "test"):
+        for metric, ours, theirs in (
+            ("accuracy", 0.86, 0.79),
+            ("mcc", 0.727, 0.58),
+            ("f1", 0.861, 0.79),
+            ("auroc", 0.938, 0.872),
+        ):
+            value = ours + shift
+            rows.append(("cnn", "model", 180_354, split, metric, value, value - 0.02, value + 0.02))
+            rows.append(
+                (
+                    "6-mer baseline",
+                    "baseline",
+                    4097,
+                    split,
+                    metric,
+                    theirs,
+                    theirs - 0.02,
+                    theirs + 0.02,
+                )
+            )
+    columns = ["model", "kind", "parameters", "split", "metric", "value", "low", "high"]
+    frame = pd.DataFrame(rows, columns=columns).assign(n=5920)
+    write_frame(folder / "metrics" / "models.parquet", frame, "model_metrics")
+    frame = pd.DataFrame(
+        {
+            "model": "cnn",
+            "explainer": EXPLAINERS,
+            "method": EXPLAINERS,
+            "n": 40,
+            "evaluations": [66.0, 512.0, 1000.0, 121.0],
+            "median_gap": [2.1e-4, 1e-9, np.nan, np.nan],
+            "median_r2": [np.nan, np.nan, 0.83, np.nan],
+        }
+    )
+    write_frame(folder / "metrics" / "explainers.parquet", frame, "explainer_metrics")
+    frame = pd.DataFrame(
+        [
+            (
+                "cnn",
+                name,
+                metric,
+                value - 0.05 * i,
+                value - 0.05 * i - 0.04,
+                value - 0.05 * i + 0.04,
+            )
+            for metric, value in (("auprc", 0.87), ("mass_inside", 0.55), ("top_k_precision", 0.3))
+            for i, name in enumerate(EXPLAINERS)
+        ],
+        columns=["model", "explainer", "metric", "value", "low", "high"],
+    ).assign(n=20, chance=0.17)
+    write_frame(folder / "metrics" / "localisation.parquet", frame, "localisation")
+
+
+def _biology(folder: Path, records: list[Record], positive: str) -> None:
+    hits = pd.DataFrame(
+        [
+            (record.id, span.name, span.start, span.end, "+", 12.0, 1e-4)
+            for record in records
+            for span in record.truth
+        ],
+        columns=["record_id", "motif", "start", "end", "strand", "score", "p"],
+    )
+    write_frame(folder / "biology" / "hits.parquet", hits, "hits")
+    common = {"window": "-35..-20", "label": positive, "n": 2960, "n_null": 2960}
+    rows = []
+    for motif, observed, expected, effect, low, high, q in (
+        ("TATA", 0.23, 0.527, 0.268, 0.24, 0.30, 1e-9),
+        ("Inr", 0.31, 0.127, 3.09, 2.7, 3.5, 1e-9),
+        ("GC_box", 0.45, 0.22, 2.89, 2.4, 3.4, 1e-7),
+        ("DPE", 0.101, 0.099, 1.02, 0.86, 1.21, 0.81),
+        ("MTE", np.nan, np.nan, np.nan, np.nan, np.nan, np.nan),
+    ):
+        rows += [
+            common
+            | {
+                "motif": motif,
+                "null": null,
+                "measure": "odds ratio",
+                "with_hit": 0 if motif == "MTE" else 700,
+                "observed": observed,
+                "expected": expected,
+                "effect": effect,
+                "low": low,
+                "high": high,
+                "p": q,
+                "q": q,
+                "reason": "no sequence has a hit" if motif == "MTE" else "",
+            }
+            for null in ("other classes", "dinucleotide shuffles")
+        ]
+    write_frame(
+        folder / "biology" / "class_enrichment.parquet", pd.DataFrame(rows), "class_enrichment"
+    )
+    rows = [
+        common
+        | {
+            "model": "cnn",
+            "explainer": explainer,
+            "motif": motif,
+            "null": null,
+            "label": "all",
+            "measure": "standardised mean difference",
+            "with_hit": 120,
+            "observed": 0.2 * effect,
+            "expected": 0.01,
+            "effect": effect + 0.05 * i,
+            "low": effect + 0.05 * i - 0.2,
+            "high": effect + 0.05 * i + 0.2,
+            "p": q,
+            "q": q,
+            "reason": "",
+        }
+        for i, explainer in enumerate(EXPLAINERS)
+        for motif, effect, q in (
+            ("TATA", -0.41, 0.003),
+            ("Inr", 0.9, 1e-6),
+            ("GC_box", 1.3, 1e-6),
+            ("DPE", 0.02, 0.64),
+        )
+        for null in ("same sequence", "same position")
+    ]
+    write_frame(
+        folder / "biology" / "attribution_enrichment.parquet",
+        pd.DataFrame(rows),
+        "attribution_enrichment",
+    )
