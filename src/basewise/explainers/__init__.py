@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from basewise.registry import Registry
@@ -99,8 +100,9 @@ def explain(
     """
     if isinstance(explainer, str):
         explainer = {"type": explainer}
-    if isinstance(explainer, dict):
-        explainer = explainer | settings
-    built = EXPLAINERS.build(explainer)
+    if isinstance(explainer, Mapping):
+        built = EXPLAINERS.build({**explainer, **settings})
+    else:
+        built = replace(explainer, **settings)
     found: list[Attribution] = built.explain(model, records, model.target(target), seed, progress)
     return found

@@ -10,12 +10,13 @@ import numpy as np
 from pydantic import Field
 
 from basewise.errors import ConfigError
+from basewise.explainers.coalitions import fit_pairs, subsets
 from basewise.explainers.game import Estimate, Game, Play
 from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
 from basewise.types import Bools, Floats, Kind
 
-__all__ = ["KernelShap", "coalitions", "solve"]
+__all__ = ["KernelShap", "budget_for", "pairs_of_size"]
 
 
 @component
@@ -30,7 +31,8 @@ class KernelShap(Perturbation):
     Attributes
     ----------
     evaluations : int or None
-        Coalitions valued beside the two ends; None means `2 * units + 2048`.
+        Coalitions asked for beside the two ends, at least 4 per unit; None means
+        `2 * units + 2048`, as in `shap`. Those drawn twice are paid for once.
     """
 
     kind: ClassVar[Kind] = "additive"
@@ -38,58 +40,73 @@ class KernelShap(Perturbation):
     evaluations: Annotated[int, Field(ge=2)] | None = None
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
-        u = game.n_units
-        if u == 1:
-            return Estimate(np.array([game.full - game.empty]))
-        budget = 2 * u + 2048 if self.evaluations is None else self.evaluations
-        if budget < min(2 * u, 2**u - 2):
-            raise ConfigError(
-                f"kernel_shap: evaluations = {budget} is too few for {u} units; at least {2 * u} "
-                "are needed. Give more evaluations or use larger units."
-            )
-        present, weights = coalitions(u, budget, rng)
-        values = yield present
-        return Estimate(solve(present, values - game.empty, weights, game.full - game.empty))
+        budget = budget_for("kernel_shap", self.evaluations, game.n_units)
+        if game.n_units == 1:
+            return Estimate(np.array([game.full - game.empty]), np.zeros(1))
+        half, weights, sampled = pairs(game.n_units, budget, rng)
+        values = yield np.concatenate([half, ~half])
+        gains = values[: len(half)] - values[len(half) :]
+        return Estimate(*fit_pairs(half, gains, weights, game.full - game.empty, sampled))
 
 
-def coalitions(u: int, budget: int, rng: np.random.Generator) -> tuple[Bools, Floats]:
-    """Coalitions (n, u) and weights (n,) that stand for the Shapley kernel over `u` units.
+def budget_for(method: str, evaluations: int | None, u: int) -> int:
+    """Coalitions to ask for beside the two ends.
 
-    n is at most `budget` (rounded up to a pair).
+    Raises
+    ------
+    ConfigError
+        If fewer than 4 per unit were given, and not all there are.
+    """
+    every: int = 2**u - 2
+    if evaluations is None:
+        return min(max(2 * u + 2048, 4 * u), every)
+    if evaluations < min(4 * u, every):
+        raise ConfigError(
+            f"{method}: evaluations = {evaluations} is too few for {u} units; at least "
+            f"{min(4 * u, every)} are needed. Give more, or use larger units (units='windows')."
+        )
+    return min(evaluations, every)
+
+
+def pairs(u: int, budget: int, rng: np.random.Generator) -> tuple[Bools, Floats, int]:
+    """Complement pairs that stand for the Shapley kernel over `u` units.
+
+    Returns
+    -------
+    half : (m, u) bool
+        One coalition of each pair; 2 m is at most `budget`.
+    weights : (m,) float
+    sampled : int
+        How many of them, at the end, were drawn at random.
     """
     sizes = np.arange(1, u // 2 + 1)
     kernel = (u - 1) / (sizes * (u - sizes))
-    kernel[2 * sizes < u] *= 2  # each such size stands for its complement too
+    kernel[2 * sizes == u] /= 2  # its complements are of the same size
     kernel /= kernel.sum()
     blocks: list[Bools] = []
     weights: list[Floats] = []
-    left, first = budget, 0
+    left, first = budget // 2, 0
     for size, mass in zip(sizes.tolist(), kernel.tolist(), strict=True):
-        number = comb(u, size) * (2 if 2 * size < u else 1)
+        number = comb(u, size) // (2 if 2 * size == u else 1)
         if number > left * mass / kernel[first:].sum() * (1 + 1e-9):
             break
-        block = np.zeros((comb(u, size), u), bool)
-        members = np.array(list(combinations(range(u), size)))
-        np.put_along_axis(block, members, True, axis=1)
-        blocks.append(np.concatenate([block, ~block]) if 2 * size < u else block)
+        blocks.append(pairs_of_size(u, size))
         weights.append(np.full(number, mass / number))
         left, first = left - number, first + 1
-    if first < len(sizes) and left > 0:
-        pairs = (left + 1) // 2
+    sampled = left if first < len(sizes) else 0
+    if sampled:
         rest = kernel[first:]
-        drawn = rng.choice(sizes[first:], pairs, p=rest / rest.sum())
-        block = rng.permuted(np.arange(u) < drawn[:, None], axis=1)
-        blocks.append(np.concatenate([block, ~block]))
-        weights.append(np.full(2 * pairs, rest.sum() / (2 * pairs)))
-    return np.concatenate(blocks), np.concatenate(weights)
+        blocks.append(subsets(rng.choice(sizes[first:], sampled, p=rest / rest.sum()), u, rng))
+        weights.append(np.full(sampled, rest.sum() / sampled))
+    return np.concatenate(blocks), np.concatenate(weights), sampled
 
 
-def solve(present: Bools, gains: Floats, weights: Floats, total: float) -> Floats:
-    """Scores (u,) that fit gains (n,) best by weighted squares and sum to `total`."""
-    last = present[:, -1].astype(float)
-    x = present[:, :-1] - last[:, None]
-    y = gains - last * total
-    weighted = x * weights[:, None]
-    gram = weighted.T @ x
-    head = np.linalg.lstsq(gram, weighted.T @ y, rcond=None)[0]
-    return np.append(head, total - head.sum())
+def pairs_of_size(u: int, size: int) -> Bools:
+    """One coalition, (m, u), of every complement pair of `size` and `u - size` units."""
+    if 2 * size == u:  # each coalition's complement has its size too: take those with unit 0
+        rest = pairs_of_size(u - 1, size - 1) if size > 1 else np.zeros((1, u - 1), bool)
+        return np.pad(rest, ((0, 0), (1, 0)), constant_values=True)
+    members = np.array(list(combinations(range(u), size)))
+    half = np.zeros((len(members), u), bool)
+    np.put_along_axis(half, members, True, axis=1)
+    return half

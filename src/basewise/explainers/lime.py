@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from basewise.explainers.coalitions import solver, subsets
 from basewise.explainers.game import Estimate, Game, Play
 from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
@@ -43,7 +44,7 @@ class Lime(Perturbation):
     kernel_width: Annotated[float, Field(gt=0)] = 25.0
     distance: Literal["cosine", "euclidean"] = "cosine"
     features: Annotated[int, Field(ge=1)] | None = None
-    penalty: Annotated[float, Field(ge=0)] = 1.0
+    penalty: Annotated[float, Field(gt=0)] = 1.0
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
         present = draw(self.samples, game.n_units, rng)
@@ -69,17 +70,17 @@ def draw(samples: int, n_units: int, rng: np.random.Generator) -> Bools:
     """Samples of units present, (samples, u): the first has all."""
     off = np.zeros(samples, int)
     off[1:] = rng.integers(1, n_units + 1, samples - 1)
-    return rng.permuted(np.arange(n_units) >= off[:, None], axis=1)
+    return ~subsets(off, n_units, rng)
 
 
 def ridge(x: Bools, y: Floats, weights: Floats, penalty: float) -> tuple[Floats, float]:
     """Weighted ridge regression with an unpenalised intercept: coefficients (u,) and R2."""
-    total = weights.sum()
-    mean_x, mean_y = weights @ x / total, weights @ y / total
-    centred, residual = x - mean_x, y - mean_y
-    weighted = centred * weights[:, None]
-    gram = weighted.T @ centred + penalty * np.eye(x.shape[1])
-    coefficients = np.linalg.solve(gram, weighted.T @ residual)
-    unexplained = weights @ (residual - centred @ coefficients) ** 2
-    spread = weights @ residual**2
+    share, root = weights / weights.sum(), np.sqrt(weights)
+    centred = (x - share @ x) * root[:, None]
+    residual = (y - share @ y) * root
+    gram = centred.T @ centred
+    gram.flat[:: len(gram) + 1] += penalty
+    coefficients = solver(gram)(centred.T @ residual)
+    unexplained = ((residual - centred @ coefficients) ** 2).sum()
+    spread = (residual**2).sum()
     return coefficients, float(1 - unexplained / spread) if spread > 0 else 1.0

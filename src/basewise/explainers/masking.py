@@ -146,4 +146,4 @@ def replacing(on: Codes, off: Codes, tokens: Tokens, units: Ints, model: Model) 
     """Bases (b,) replaced by bases (d, b): by id where a token is a base, else tokenised again."""
     if model.tokenizer.tokens_are_bases:
         return TokenSwitch(tokens.ids, model.tokenizer.encode_codes(off).ids, tokens.spans, units)
-    return BaseSwitch(on, off, units)
+    return BaseSwitch(on, off, units, len(tokens))

@@ -1,4 +1,4 @@
-"""Integrals of gradients along straight paths, packed over records and streamed over steps."""
+"""Gradients summed along straight paths, packed over records and streamed over steps."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basewise.models.evaluator import Batch
+from basewise.models.evaluator import Batch, BatchSize
 from basewise.models.gradient import frozen, value_and_gradient, value_at
 from basewise.types import Floats, Target
 
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
-__all__ = ["Integral", "Path", "Rule", "ends", "integrate", "nodes"]
+__all__ = ["Path", "Rule", "Walker", "nodes", "refinement"]
 
 Rule = Literal["trapezoid", "gauss_legendre"]
 
@@ -29,22 +29,6 @@ class Path:
     ids: Tensor
     x: Tensor
     references: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Integral:
-    """What a walk along one sequence's path found, averaged over its references.
-
-    Attributes
-    ----------
-    contributions : (t, e) float
-        `(x - r) * g` per channel; they sum to the gain, up to the completeness gap.
-    hypothetical : (t, e) float
-        `g_c - sum_c r_c g_c`: what channel c would have contributed were x one-hot there.
-    """
-
-    contributions: Floats
-    hypothetical: Floats
 
 
 def nodes(rule: Rule, steps: int) -> tuple[Floats, Floats]:
@@ -61,47 +45,74 @@ def nodes(rule: Rule, steps: int) -> tuple[Floats, Floats]:
     return np.linspace(0, 1, steps + 1), weight
 
 
-def integrate(
-    model: Model, target: Target, paths: Sequence[Path], rule: Rule, steps: int, tokens: int
-) -> list[Integral]:
-    """Walk paths of one width and one number of references, `tokens` tokens in a batch.
+def refinement(rule: Rule, steps: int) -> tuple[Floats, Floats, float]:
+    """Places and weights that double the steps, and the factor the integral so far keeps.
+
+    The trapezoid rule needs only the new places half-way between the old ones.
+    """
+    if rule == "gauss_legendre":
+        return *nodes(rule, 2 * steps), 0.0
+    return (np.arange(steps) + 0.5) / steps, np.full(steps, 0.5 / steps), 0.5
+
+
+class Walker:
+    """Reads values and gradients of one target of one model along paths.
 
     Only sums are kept, so memory is that of one batch whatever the number of steps.
     """
-    x = torch.stack([path.x for path in paths])
-    start = torch.stack([path.references for path in paths])
-    ids = torch.stack([path.ids for path in paths])
-    at, weight = (torch.tensor(v, dtype=x.dtype, device=x.device) for v in nodes(rule, steps))
-    n, draws, width = start.shape[:3]
-    gradients, start_gradients = torch.zeros_like(x), torch.zeros_like(x)
-    rows = torch.cartesian_prod(torch.arange(n), torch.arange(draws), torch.arange(len(at)))
-    with frozen(model):
-        for some in rows.to(x.device).split(max(tokens // width, 1)):
-            path, draw, step = some.unbind(1)
-            r = start[path, draw]
-            points = torch.lerp(r, x[path], at[step, None, None])
-            _, gradient = value_and_gradient(model, Batch(ids[path], None), points, target)
-            gradient = gradient * (weight[step, None, None] / draws)
-            gradients.index_add_(0, path, gradient)
-            start_gradients.index_add_(0, path, r * gradient)
-    contributions = x * gradients - start_gradients
-    hypothetical = gradients - start_gradients.sum(2, keepdim=True)
-    return [
-        Integral(c.double().cpu().numpy(), h.double().cpu().numpy())
-        for c, h in zip(contributions, hypothetical, strict=True)
-    ]
 
+    def __init__(self, model: Model, target: Target):
+        self.model, self.target = model, target
+        self._size = BatchSize(model.batch_tokens)
 
-def ends(
-    model: Model, target: Target, paths: Sequence[Path], tokens: int
-) -> list[tuple[float, float]]:
-    """The target at each sequence, and its mean over the sequence's references."""
-    points = torch.cat([torch.cat([path.x[None], path.references]) for path in paths])
-    ids = torch.cat([path.ids.expand(len(path.references) + 1, -1) for path in paths])
-    values = []
-    with frozen(model), torch.no_grad():
-        for i in range(0, len(points), step := max(tokens // ids.shape[1], 1)):
-            batch = Batch(ids[i : i + step], None)
-            values.append(value_at(model, batch, points[i : i + step], target))
-    parts = torch.cat(values).double().cpu().split([len(p.references) + 1 for p in paths])
-    return [(float(part[0]), float(part[1:].mean())) for part in parts]
+    def integrate(self, paths: Sequence[Path], at: Floats, weight: Floats) -> Tensor:
+        """Weighted sums of gradients, (n, d, t, e), of n paths of one width and d references.
+
+        Parameters
+        ----------
+        paths : sequence of n Path
+        at : (s,) or (n, d, s)
+            Places: 0 is the reference, 1 the sequence.
+        weight : (s,)
+            Of each place.
+        """
+        x = torch.stack([path.x for path in paths])
+        start = torch.stack([path.references for path in paths])
+        ids = torch.stack([path.ids for path in paths])
+        n, draws, width = start.shape[:3]
+        shape = (n, draws, at.shape[-1])
+        places, weights = (
+            torch.tensor(np.broadcast_to(v, shape).ravel(), dtype=x.dtype, device=x.device)
+            for v in (at, weight)
+        )
+        sums = torch.zeros_like(start).flatten(0, 1)
+
+        line = torch.arange(n * draws, device=x.device).repeat_interleave(shape[2])
+
+        def add(rows: slice) -> None:
+            path = line[rows] // draws
+            r = start[path, line[rows] % draws]
+            points = torch.lerp(r, x[path], places[rows, None, None])
+            _, gradient = value_and_gradient(
+                self.model, Batch(ids[path], None), points, self.target
+            )
+            sums.index_add_(0, line[rows], gradient * weights[rows, None, None])
+
+        with frozen(self.model):
+            self._size.over(len(line), width, add)
+        return sums.view_as(start)
+
+    def ends(self, paths: Sequence[Path]) -> list[tuple[float, float]]:
+        """The target at each sequence, and its mean over the sequence's references."""
+        points = torch.cat([torch.cat([path.x[None], path.references]) for path in paths])
+        ids = torch.cat([path.ids.expand(len(path.references) + 1, -1) for path in paths])
+        values = torch.empty(len(points), dtype=torch.double)
+
+        def read(rows: slice) -> None:
+            batch = Batch(ids[rows], None)
+            values[rows] = value_at(self.model, batch, points[rows], self.target).cpu()
+
+        with frozen(self.model), torch.no_grad():
+            self._size.over(len(points), ids.shape[1], read)
+        parts = values.split([len(path.references) + 1 for path in paths])
+        return [(float(part[0]), float(part[1:].mean())) for part in parts]

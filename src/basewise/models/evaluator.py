@@ -7,23 +7,34 @@ switchboards together, cuts them into batches of a token budget and reads the ta
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from basewise.errors import CapabilityError, DataError
 from basewise.models.reading import read
 from basewise.types import Bools, Codes, Floats, Ints, Target
 
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
-__all__ = ["BaseSwitch", "Batch", "Evaluator", "Switchboard", "TokenSwitch"]
+__all__ = [
+    "BaseSwitch",
+    "Batch",
+    "BatchSize",
+    "Evaluator",
+    "Switchboard",
+    "TokenSwitch",
+    "borrowed",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +110,16 @@ class TokenSwitch:
         self.n_units, self.draws, self.width = len(units), len(off), len(on)
 
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
-        device = model.device
-        kept = _present(torch.from_numpy(present).to(device), self._covering.to(device))
-        ids = torch.where(kept[:, None], self._on.to(device), self._off.to(device))
-        return ids.flatten(0, 1), None
+        self._move(model.device)
+        kept = _present(torch.from_numpy(present).to(model.device), self._covering)
+        return torch.where(kept[:, None], self._on, self._off).flatten(0, 1), None
+
+    def _move(self, device: torch.device) -> None:
+        """Keep everything where the rows are made, so that it is copied once."""
+        if self._on.device != device:
+            self._on, self._off, self._covering = (
+                tensor.to(device) for tensor in (self._on, self._off, self._covering)
+            )
 
 
 class BaseSwitch:
@@ -116,13 +133,15 @@ class BaseSwitch:
         Bases shown where a unit is absent, one row per draw.
     units : (u, 2) int
         Disjoint units of bases.
+    width : int
+        Tokens of the sequence, for packing; other bases may give a few more or less.
     """
 
-    def __init__(self, on: Codes, off: Codes, units: Ints):
+    def __init__(self, on: Codes, off: Codes, units: Ints, width: int):
         at = np.arange(len(on))
         self._on, self._off = on, off
         self._unit = _covering(np.stack([at, at + 1], axis=1), units)[:, 0]
-        self.n_units, self.draws, self.width = len(units), len(off), len(on)
+        self.n_units, self.draws, self.width = len(units), len(off), width
 
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
         with_rest = np.concatenate([present, np.ones((len(present), 1), bool)], axis=1)
@@ -146,6 +165,48 @@ class BatchSize:
         self._settled = tokens is not None
         self._rates: dict[int, list[float]] = {}
 
+    def rows(self, width: int) -> int:
+        """Rows of so many tokens that fit a batch; at least one."""
+        return max(self.tokens // max(width, 1), 1)
+
+    def over(self, rows: int, width: int, work: Callable[[slice], None]) -> None:
+        """Do the work of all rows of one width, as many at a time as fit."""
+        at = 0
+        while at < rows:
+            some = slice(at, min(at + self.rows(width), rows))
+            n = some.stop - at
+            if self.attempt(partial(work, some), n * width, n > 1):
+                at = some.stop
+
+    def attempt(self, work: Callable[[], None], tokens: int, divisible: bool) -> bool:
+        """Do the work of one batch of so many tokens, and learn from how long it took.
+
+        Returns
+        -------
+        bool
+            False if memory ran out: try again with a smaller batch.
+
+        Raises
+        ------
+        CapabilityError
+            If memory runs out and the batch is not `divisible` any further.
+        """
+        begin = time.perf_counter()
+        try:
+            work()
+        except (RuntimeError, MemoryError) as error:
+            if not _memory_ran_out(error):
+                raise
+            if not divisible:
+                raise CapabilityError(
+                    f"Memory ran out on the smallest possible batch, of {tokens} tokens; explain "
+                    "shorter windows of the sequence, or use a smaller model or another machine."
+                ) from error
+            self.tokens, self._settled = max(tokens // 2, 1), True
+            return False
+        self.learn(tokens, time.perf_counter() - begin)
+        return True
+
     def learn(self, tokens: int, seconds: float) -> None:
         """Take note of a batch; one that is much smaller than asked for says nothing."""
         if self._settled or 2 * tokens < self.tokens:
@@ -160,26 +221,33 @@ class BatchSize:
         else:
             self.tokens *= 2
 
-    def halve(self) -> None:
-        """Settle on half after memory ran out."""
-        self.tokens, self._settled = max(self.tokens // 2, 1), True
+
+def _memory_ran_out(error: RuntimeError | MemoryError) -> bool:
+    """Whether that is what an error says; on the CPU torch has no class for it."""
+    said = r"out of memory|can't allocate memory|not enough memory|ALLOC_FAILED"
+    return isinstance(error, MemoryError) or re.search(said, str(error)) is not None
 
 
 class Evaluator:
     """Reads one target of one model over rows made by switchboards.
 
+    The values of a record do not depend on the size of the batches beyond rounding; a model
+    with `batch_tokens` set fixes it, and with it the last bit.
+
     Parameters
     ----------
     model : Model
     target : Target
-    batch_tokens : int, optional
-        Tokens in a batch; found by trying when not given. The values of a record do not
-        depend on it beyond rounding.
+
+    Raises
+    ------
+    DataError
+        If the model gives a value that is no finite number.
     """
 
-    def __init__(self, model: Model, target: Target, batch_tokens: int | None = None):
+    def __init__(self, model: Model, target: Target):
         self.model, self.target = model, target
-        self.size = BatchSize(batch_tokens or model.batch_tokens)
+        self.size = BatchSize(model.batch_tokens)
         self._index = target.index(model.labels)
 
     def __call__(self, asked: Sequence[tuple[Switchboard, Bools]]) -> list[Floats]:
@@ -187,7 +255,7 @@ class Evaluator:
         found = [np.empty(len(present)) for _, present in asked]
         order = sorted(range(len(asked)), key=lambda i: asked[i][0].width)
         with borrowed(self.model):
-            queue = [(i, 0, len(asked[i][1])) for i in order if len(asked[i][1])]
+            queue = [_Piece(i, 0, len(asked[i][1])) for i in order if len(asked[i][1])]
             while queue:
                 queue = self._batch(asked, found, queue)
         return found
@@ -196,59 +264,79 @@ class Evaluator:
         self,
         asked: Sequence[tuple[Switchboard, Bools]],
         found: list[Floats],
-        queue: list[tuple[int, int, int]],
-    ) -> list[tuple[int, int, int]]:
-        """Evaluate as many queued rows as fit one batch; return what is left."""
+        queue: list[_Piece],
+    ) -> list[_Piece]:
+        """Evaluate as many queued coalitions as fit one batch; return what is left."""
         taken, rest, tokens = _take(asked, queue, self.size.tokens, self.model.pads)
-        try:
-            begin = time.perf_counter()
-            parts = [asked[i][0].rows(asked[i][1][a:b], self.model) for i, a, b in taken]
-            values = self._read(join(parts, self.model.tokenizer.pad_id))
-            self.size.learn(tokens, time.perf_counter() - begin)
-        except torch.OutOfMemoryError:
-            if len(taken) == 1 and taken[0][2] - taken[0][1] == 1:
-                raise
-            self.size.halve()
-            return queue
-        at = 0
-        for i, a, b in taken:
-            draws = asked[i][0].draws
-            rows = values[at : at + (b - a) * draws]
-            found[i][a:b] = rows.reshape(b - a, draws).mean(1)
-            at += (b - a) * draws
-        return rest
+        coalitions = sum(piece.stop - piece.start for piece in taken)
+        work = partial(self._fill, found, asked, taken)
+        return rest if self.size.attempt(work, tokens, coalitions > 1) else queue
 
-    def _read(self, batch: Batch) -> Floats:
-        raw = self.model.outputs_of(batch)
+    def _fill(
+        self,
+        found: list[Floats],
+        asked: Sequence[tuple[Switchboard, Bools]],
+        taken: Sequence[_Piece],
+    ) -> None:
+        """Put the values of all pieces where they belong, averaged over draws."""
+        values, at = self._values(asked, taken), 0
+        for piece in taken:
+            draws = asked[piece.board][0].draws
+            n = piece.stop - piece.start
+            rows = values[at : at + n * draws]
+            found[piece.board][piece.start : piece.stop] = rows.reshape(n, draws).mean(1)
+            at += n * draws
+
+    def _values(
+        self, asked: Sequence[tuple[Switchboard, Bools]], taken: Sequence[_Piece]
+    ) -> Floats:
+        """The target, (n,), at the rows of all pieces."""
+        parts = [asked[i][0].rows(asked[i][1][a:b], self.model) for i, a, b in taken]
+        raw = self.model.outputs_of(join(parts, self.model.tokenizer.pad_id))
         value = read(raw, self._index, self.target.read, self.model.outputs)
-        return np.asarray(value.double().cpu().numpy())
+        values = np.asarray(value.double().cpu().numpy())
+        if not np.isfinite(values).all():
+            bad = values[~np.isfinite(values)]
+            raise DataError(
+                f"{self.model.name} gives {bad[0]} as the {self.target} for {len(bad)} of "
+                f"{len(values)} perturbed sequences; only finite numbers can be explained."
+            )
+        return values
+
+
+class _Piece(NamedTuple):
+    """Coalitions `start` to `stop` of one board."""
+
+    board: int
+    start: int
+    stop: int
 
 
 def _take(
     asked: Sequence[tuple[Switchboard, Bools]],
-    queue: list[tuple[int, int, int]],
+    queue: list[_Piece],
     budget: int,
     mixed: bool,
-) -> tuple[list[tuple[int, int, int]], list[tuple[int, int, int]], int]:
-    """The head of the queue that fits the budget (at least one coalition), and the rest.
+) -> tuple[list[_Piece], list[_Piece], int]:
+    """The head of the queue that fits the budget (at least one coalition), the rest, the tokens.
 
     A batch is as wide as its longest row; the queue is sorted by width. Rows of several
     widths share a batch only where they may be `mixed`.
     """
-    taken: list[tuple[int, int, int]] = []
+    taken: list[_Piece] = []
     rows = tokens = 0
     for at, (i, start, stop) in enumerate(queue):
         board = asked[i][0]
-        if taken and not mixed and board.width != asked[taken[0][0]][0].width:
+        if taken and not mixed and board.width != asked[taken[0].board][0].width:
             return taken, queue[at:], tokens
         room = budget // board.width - rows
         fits = min(stop - start, max(room // board.draws, 0 if taken else 1))
         if fits:
-            taken.append((i, start, start + fits))
+            taken.append(_Piece(i, start, start + fits))
             rows += fits * board.draws
             tokens = rows * board.width
         if fits < stop - start:
-            return taken, [(i, start + fits, stop), *queue[at + 1 :]], tokens
+            return taken, [_Piece(i, start + fits, stop), *queue[at + 1 :]], tokens
     return taken, [], tokens
 
 

@@ -12,7 +12,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from basewise.errors import CapabilityError, DataError
 from basewise.models.onehot import OneHot
-from basewise.sequence.alphabet import decode_rows
+from basewise.sequence.alphabet import N, decode_rows
 
 __all__ = ["FunctionNetwork", "OneHotModule"]
 
@@ -27,14 +27,11 @@ class FunctionNetwork(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None
     ) -> SequenceClassifierOutput:
-        codes = input_ids.cpu().numpy().astype(np.uint8)
-        if attention_mask is None:
-            sequences = decode_rows(codes)
-        else:
+        # Padding, which has no letter, is cut off again.
+        sequences = decode_rows(np.minimum(input_ids.cpu().numpy().astype(np.uint8), N))
+        if attention_mask is not None:
             lengths = attention_mask.sum(1).tolist()
-            sequences = [
-                decode_rows(row[None, :n])[0] for row, n in zip(codes, lengths, strict=True)
-            ]
+            sequences = [row[:n] for row, n in zip(sequences, lengths, strict=True)]
         values = np.asarray(self.function(sequences), float)
         if values.ndim == 1:
             values = values[:, None]
@@ -53,6 +50,9 @@ class OneHotModule(nn.Module):
         super().__init__()
         self.embeddings = OneHot()
         self.module, self.channels_first = module, channels_first
+        for parameter in module.parameters():  # where it lies, and as exact as it is
+            self.embeddings.to(parameter.device, parameter.dtype)
+            break
 
     def get_input_embeddings(self) -> nn.Module:
         return self.embeddings

@@ -9,28 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from basewise.models.evaluator import Batch, borrowed
-from basewise.models.model import Model
 from basewise.models.reading import read
 from basewise.types import Target
+
+if TYPE_CHECKING:
+    from basewise.models.model import Model
 
 __all__ = ["embed", "frozen", "value_and_gradient", "value_at"]
 
 
 def embed(model: Model, batch: Batch) -> Tensor:
     """What the embedding gives for a batch, (n, t, d), detached."""
-    seen: list[Tensor] = []
-    handle = model.embedding.register_forward_hook(lambda *call: seen.append(call[2]))
-    try:
-        with borrowed(model):
-            model.embedding(batch.ids)
-    finally:
-        handle.remove()
-    return seen[0].detach().clone()
+    with borrowed(model):
+        embedded: Tensor = model.embedding(batch.ids)
+    return embedded.clone()  # outside of inference mode, so that gradients may flow through it
 
 
 def value_and_gradient(
@@ -62,13 +60,18 @@ def frozen(model: Model) -> Iterator[None]:
     """Evaluation mode with gradients for inputs only; everything is given back, also on error."""
     modes = [(module, module.training) for module in model.network.modules()]
     asked = [(p, p.requires_grad) for p in model.network.parameters()]
+    # cuDNN has no backward pass for recurrent layers in evaluation mode; torch itself has.
+    recurrent = any(isinstance(module, nn.RNNBase) for module, _ in modes)
+    cudnn = torch.backends.cudnn.enabled
     model.network.eval()
     for parameter, _ in asked:
         parameter.requires_grad_(False)
+    torch.backends.cudnn.enabled = cudnn and not recurrent
     try:
         with torch.enable_grad():
             yield
     finally:
+        torch.backends.cudnn.enabled = cudnn
         for parameter, wanted in asked:
             parameter.requires_grad_(wanted)
         for module, training in modes:

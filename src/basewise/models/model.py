@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from basewise.sequence.alphabet import encode
 from basewise.store import write_text
 from basewise.tokenize import Tokenizer, load_tokenizer
 from basewise.tokenize.nucleotide import Nucleotide
-from basewise.types import Codes, Floats, Record, Target
+from basewise.types import Codes, Floats, Ints, Record, Target
 
 __all__ = ["Model"]
 
@@ -233,12 +234,12 @@ class Model:
         size = BatchSize(self.batch_tokens or 1 << 14)
         with borrowed(self):
             for rows, codes in by_length(records):
-                step = max(size.tokens // max(codes.shape[1], 1), 1)
-                for at in range(0, len(rows), step):
-                    batch = self.batch_of(codes[at : at + step])
-                    raw = probabilities(self.outputs_of(batch), self.outputs)
-                    found[rows[at : at + step]] = raw.double().cpu().numpy()
+                size.over(len(rows), codes.shape[1], partial(self._predict, found, rows, codes))
         return found
+
+    def _predict(self, found: Floats, rows: Ints, codes: Codes, some: slice) -> None:
+        raw = self.outputs_of(self.batch_of(codes[some])).double()
+        found[rows[some]] = probabilities(raw, self.outputs).cpu().numpy()
 
     def batch_of(self, codes: Codes) -> Batch:
         """Model input of sequences of one length, (n, b) codes."""
@@ -254,7 +255,7 @@ class Model:
         return f"Model({self.name!r}, {kind}, labels={list(self.labels)}, outputs={self.outputs})"
 
 
-def by_length(records: Sequence[Record]) -> list[tuple[np.ndarray[Any, Any], Codes]]:
+def by_length(records: Sequence[Record]) -> list[tuple[Ints, Codes]]:
     """Rows and codes (m, b) of the records of each length, shortest first."""
     lengths = np.array([len(record.sequence) for record in records])
     found = []

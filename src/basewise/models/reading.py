@@ -14,7 +14,10 @@ from basewise.types import Read, Target
 __all__ = ["Outputs", "as_target", "probabilities", "read"]
 
 Outputs = Literal["logits", "probabilities", "values"]
-"""What a network's outputs are: class logits, class probabilities, or numbers as they stand."""
+"""What a network's outputs are: class logits, class probabilities, or numbers as they stand.
+
+Several logits belong to classes that exclude each other (softmax); a single one is the log-odds
+of its label (sigmoid)."""
 
 ALLOWED: dict[Outputs, tuple[Read, ...]] = {
     "logits": ("log_odds", "logit", "probability", "margin"),
@@ -47,21 +50,22 @@ def as_target(target: str | Target, labels: Sequence[str], outputs: Outputs) -> 
 
 def read(raw: Tensor, index: int, how: Read, outputs: Outputs) -> Tensor:
     """The target's value, (n,), of raw outputs, (n, k)."""
+    raw = raw.double()  # in single precision a probability within 1e-7 of 1 has no log-odds
+    if how == "probability":
+        return probabilities(raw, outputs)[:, index]
     chosen = raw[:, index]
-    if how in ("logit", "value"):
-        return chosen
     if outputs == "probabilities":
-        if how == "probability":
-            return chosen
         return torch.logit(chosen, eps=SMALLEST)
+    if how in ("logit", "value") or raw.shape[1] == 1:
+        return chosen
     others = torch.cat([raw[:, :index], raw[:, index + 1 :]], dim=1)
     if how == "log_odds":
         return chosen - others.logsumexp(1)
-    if how == "margin":
-        return chosen - others.max(1).values
-    return raw.softmax(1)[:, index]
+    return chosen - others.max(1).values
 
 
 def probabilities(raw: Tensor, outputs: Outputs) -> Tensor:
     """Class probabilities, (n, k), where the outputs are logits; else the outputs themselves."""
-    return raw.softmax(-1) if outputs == "logits" else raw
+    if outputs != "logits":
+        return raw
+    return raw.sigmoid() if raw.shape[1] == 1 else raw.softmax(1)

@@ -1,0 +1,184 @@
+"""The one template every gradient explainer fills in: settings, `start` and `find`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basewise.explainers.path import Path, Walker
+from basewise.explainers.references import is_one_hot
+from basewise.explainers.units import random_numbers, tokens_of
+from basewise.models.evaluator import Batch
+from basewise.models.gradient import embed
+from basewise.registry import Registry, component, settings_of
+from basewise.types import Attribution, Bools, Floats, Kind, Record, Target, Tokens
+
+if TYPE_CHECKING:
+    from basewise.models.model import Model
+
+__all__ = ["Found", "Gradient", "averaged", "contributions"]
+
+MOST_RECORDS, MOST_BYTES = 64, 1 << 28  # of paths that are walked side by side
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a gradient method found on one sequence.
+
+    Attributes
+    ----------
+    scores : (t,) float
+        Of every token.
+    output, baseline : float
+        Of the target; NaN where the method has no baseline.
+    evaluations : int
+        Rows that went forward, whether or not backward too.
+    standard_error : (t,) float or None
+    hypothetical : (t, e) float or None
+        What each base would have scored; kept for one-hot networks only.
+    """
+
+    scores: Floats
+    output: float
+    baseline: float
+    evaluations: int
+    standard_error: Floats | None = None
+    hypothetical: Floats | None = None
+    extras: Mapping[str, float] = field(default_factory=dict)
+
+
+@component
+class Gradient(ABC):
+    """Scores are on tokens; special tokens are no part of a path, so they have no score."""
+
+    kind: ClassVar[Kind]
+
+    @abstractmethod
+    def start(
+        self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
+    ) -> Tensor:
+        """Where the paths to the embedding x (t, e) start, (d, t, e)."""
+
+    @abstractmethod
+    def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
+        """What the method finds on sequences of one width, with d references each."""
+
+    @property
+    def meaning(self) -> Kind:
+        """What the scores mean under these settings."""
+        return self.kind
+
+    def explain(
+        self,
+        model: Model,
+        records: Sequence[Record],
+        target: Target,
+        seed: int = 0,
+        progress: Callable[[Attribution], None] | None = None,
+    ) -> list[Attribution]:
+        """One attribution per record; paths of records of one width share batches."""
+        done: dict[int, Attribution] = {}
+        walker, settings = Walker(model, target), settings_of(self)
+        for block in self._blocks(model, records, seed):
+            found = self.find(walker, [path for _, _, path in block])
+            for (i, tokens, _), one in zip(block, found, strict=True):
+                bases = tokens.spans[:, 1] > tokens.spans[:, 0]
+                done[i] = Attribution(
+                    record_id=records[i].id,
+                    sequence=records[i].sequence,
+                    model=model.name,
+                    target=target,
+                    method=Registry.name_of(self),
+                    kind=self.meaning,
+                    spans=tokens.spans[bases],
+                    scores=one.scores[bases],
+                    output=one.output,
+                    baseline=one.baseline,
+                    evaluations=one.evaluations,
+                    seed=seed,
+                    settings=settings,
+                    standard_error=_at(bases, one.standard_error),
+                    hypothetical=_at(bases, one.hypothetical if is_one_hot(model) else None),
+                    extras=one.extras,
+                )
+                if progress:
+                    progress(done[i])
+        return [done[i] for i in range(len(records))]
+
+    def _blocks(
+        self, model: Model, records: Sequence[Record], seed: int
+    ) -> Iterator[list[tuple[int, Tokens, Path]]]:
+        """Paths of records of one width, as many as may be held at once."""
+        tokens = [tokens_of(model, record) for record in records]
+        block: list[tuple[int, Tokens, Path]] = []
+        held = 0
+        for i in sorted(range(len(records)), key=lambda i: len(tokens[i])):
+            if block and (
+                len(tokens[i]) != len(block[0][1])
+                or len(block) == MOST_RECORDS
+                or held > MOST_BYTES
+            ):
+                yield block
+                block, held = [], 0
+            path = self._path(model, records[i], tokens[i], seed)
+            block.append((i, tokens[i], path))
+            held += path.references.nbytes
+        if block:
+            yield block
+
+    def _path(self, model: Model, record: Record, tokens: Tokens, seed: int) -> Path:
+        ids = torch.from_numpy(tokens.ids).to(model.device)
+        x = embed(model, Batch(ids[None], None))[0]
+        rng = random_numbers(seed, record.id, Registry.name_of(self))
+        return Path(ids, x, self.start(record, tokens, x, model, rng))
+
+
+def _at(bases: Bools, values: Floats | None) -> Floats | None:
+    return None if values is None else values[bases]
+
+
+def contributions(path: Path, gradients: Tensor) -> Tensor:
+    """`(x - r) * g`, (d, t, e), from the gradients (d, t, e) summed along each line."""
+    return (path.x - path.references) * gradients
+
+
+def averaged(
+    path: Path, gradients: Tensor, output: float, baseline: float, rows: int, signed: bool
+) -> Found:
+    """Scores from several references, with their mean, spread and agreement.
+
+    Parameters
+    ----------
+    gradients : (d, t, e) Tensor
+        Averages of the gradient along the line from each reference.
+    signed : bool
+        Whether channels are summed, or their magnitudes.
+    """
+    channels = contributions(path, gradients)
+    hypothetical = (gradients - (path.references * gradients).sum(2, keepdim=True)).mean(0)
+    mean = channels.mean(0)
+    scores = mean.sum(1) if signed else mean.abs().sum(1)
+    each = channels.sum(2).double().cpu().numpy()
+    several = signed and len(each) > 1
+    return Found(
+        scores=scores.double().cpu().numpy(),
+        output=output,
+        baseline=baseline,
+        evaluations=rows,
+        standard_error=each.std(0, ddof=1) / np.sqrt(len(each)) if several else None,
+        hypothetical=hypothetical.double().cpu().numpy(),
+        extras={"agreement": agreement(each)} if several and each.any(1).all() else {},
+    )
+
+
+def agreement(scores: Floats) -> float:
+    """Mean cosine of the angle between the scores (d, t) of any two of d references."""
+    unit = scores / np.linalg.norm(scores, axis=1, keepdims=True)
+    d = len(unit)
+    return float(((unit.sum(0) ** 2).sum() - d) / (d * (d - 1)))

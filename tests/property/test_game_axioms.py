@@ -1,0 +1,216 @@
+"""Exact Shapley values as referee of the estimators, and the axioms, on random games."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from basewise.explainers import EXPLAINERS
+from basewise.explainers import game as game_module
+from basewise.explainers.coalitions import subsets
+from basewise.explainers.game import Estimate, Game, keys_of, play, play_one
+from basewise.explainers.kernel_shap import pairs, pairs_of_size
+from basewise.types import Bools, Floats
+
+SHAPLEY = ["kernel_shap"]  # estimators of Shapley values
+QUICK = settings(max_examples=25, deadline=None)
+
+
+def random_game(u: int, seed: int) -> Any:
+    table = np.random.default_rng(seed).normal(size=2**u)
+    return lambda present: table[present @ (1 << np.arange(u))]
+
+
+def estimate(name: str, value: Any, u: int, seed: int = 0, **given: Any) -> Any:
+    explainer = EXPLAINERS.build({"type": name} | given)
+    rng = np.random.default_rng(seed)
+    return play_one(value, u, lambda game: explainer.estimate(game, rng))[1]
+
+
+def exact(value: Any, u: int) -> Floats:
+    found: Floats = estimate("exact_shapley", value, u).scores
+    return found
+
+
+@given(u=st.integers(1, 5), seed=st.integers(0, 1000))
+@QUICK
+def test_exact_shapley_is_the_mean_over_orders(u: int, seed: int) -> None:
+    """Against the definition: what each unit adds, in every order."""
+    value = random_game(u, seed)
+    gains = []
+    for order in permutations(range(u)):
+        place = np.argsort(order)
+        present = place[None] < np.arange(u + 1)[:, None]
+        gains.append(np.diff(value(present))[place])
+    np.testing.assert_allclose(exact(value, u), np.mean(gains, axis=0), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SHAPLEY)
+@given(u=st.integers(1, 10), seed=st.integers(0, 1000))
+@QUICK
+def test_with_every_coalition_the_estimate_is_exact(name: str, u: int, seed: int) -> None:
+    value = random_game(u, seed)
+    np.testing.assert_allclose(estimate(name, value, u).scores, exact(value, u), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", SHAPLEY)
+def test_standard_errors_say_how_far_the_truth_is(name: str) -> None:
+    u, away = 12, []
+    for seed in range(60):
+        value = random_game(u, seed)
+        found = estimate(name, value, u, seed=seed, evaluations=300)
+        away.append((found.scores - exact(value, u)) / found.standard_error)
+    spread = np.std(away)
+    assert 0.8 < spread < 1.25  # 720 values, were they independent: 1 +- 0.03
+    assert abs(np.mean(away)) < 0.15
+
+
+@pytest.mark.parametrize("name", SHAPLEY)
+@given(u=st.integers(2, 12), seed=st.integers(0, 1000), budget=st.integers(48, 400))
+@QUICK
+def test_axioms_hold_for_estimates_too(name: str, u: int, seed: int, budget: int) -> None:
+    """Complete, and exact for games that are sums."""
+    value, weights = random_game(u, seed), np.random.default_rng(seed + 1).normal(size=u)
+    ends = np.array([[True] * u, [False] * u])
+    found = estimate(name, value, u, evaluations=budget).scores
+    full, empty = value(ends)
+    np.testing.assert_allclose(found.sum(), full - empty, atol=1e-9)
+    sums = estimate(name, lambda z: z @ weights + 3, u, evaluations=budget).scores
+    np.testing.assert_allclose(sums, weights, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["exact_shapley", "lime", "occlusion", *SHAPLEY])
+@given(u=st.integers(2, 8), seed=st.integers(0, 1000))
+@QUICK
+def test_scores_are_linear_in_the_game(name: str, u: int, seed: int) -> None:
+    one, two = random_game(u, seed), random_game(u, seed + 5000)
+    both = estimate(name, lambda z: 2 * one(z) - 3 * two(z) + 1, u).scores
+    parts = 2 * estimate(name, one, u).scores - 3 * estimate(name, two, u).scores
+    np.testing.assert_allclose(both, parts, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["exact_shapley", "occlusion", *SHAPLEY])
+def test_units_that_do_the_same_score_the_same(name: str) -> None:
+    def symmetric(present: Bools) -> Floats:
+        return np.sqrt(present[:, [1, 2, 4]].sum(1)) + present[:, 0] * present[:, 3]
+
+    found = estimate(name, symmetric, 5).scores
+    np.testing.assert_allclose(found[[1, 2]], found[4])
+    np.testing.assert_allclose(found[0], found[3])
+
+
+# ------------------------------------------------------------------------------ coalitions
+
+
+@given(u=st.integers(2, 11), budget=st.integers(44, 3000), seed=st.integers(0, 99))
+@QUICK
+def test_pairs_stand_for_the_shapley_kernel(u: int, budget: int, seed: int) -> None:
+    half, weights, sampled = pairs(u, min(budget, 2**u - 2), np.random.default_rng(seed))
+    assert 2 * len(half) <= budget
+    assert len(weights) == len(half) >= sampled
+    assert weights.sum() == pytest.approx(1)
+    sizes = half.sum(1)
+    assert sizes.min() >= 1
+    assert (2 * sizes <= u).all()
+    whole = np.concatenate([half, ~half])[: 2**u]
+    if not sampled:  # each coalition once
+        assert len(set(keys_of(whole))) == len(whole) == 2**u - 2
+
+
+@pytest.mark.parametrize("u, size, number", [(5, 1, 5), (5, 2, 10), (6, 3, 10), (2, 1, 1)])
+def test_all_pairs_of_a_size(u: int, size: int, number: int) -> None:
+    half = pairs_of_size(u, size)
+    assert half.shape == (number, u)
+    assert (half.sum(1) == size).all()
+    assert len(set(keys_of(np.concatenate([half, ~half])))) == 2 * number
+
+
+def test_subsets_are_uniform_over_those_of_their_size() -> None:
+    drawn = subsets(np.repeat([0, 2, 5], 4000), 5, np.random.default_rng(3))
+    np.testing.assert_array_equal(drawn.sum(1), np.repeat([0, 2, 5], 4000))
+    _, counts = np.unique(drawn[4000:8000], axis=0, return_counts=True)
+    assert len(counts) == 10
+    assert abs(counts - 400).max() < 5 * np.sqrt(400 * 0.9)
+
+
+# ------------------------------------------------------------------------------ the game itself
+
+
+@given(u=st.integers(1, 20), rows=st.integers(1, 40), seed=st.integers(0, 99))
+@QUICK
+def test_a_game_never_pays_twice(u: int, rows: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    first, again = (rng.random((rows, u)) < 0.3 for _ in range(2))
+    paid: list[bytes] = []
+
+    def value(present: Bools) -> Floats:
+        paid.extend(keys_of(present))
+        return present @ np.arange(1.0, u + 1)
+
+    def ask(game: Game) -> Any:
+        for some in (first, again, np.concatenate([again, first])):
+            values = yield some
+            np.testing.assert_array_equal(values, some @ np.arange(1.0, u + 1))
+
+    game, _ = play_one(value, u, ask)
+    assert len(paid) == len(set(paid)) == game.evaluations
+
+
+def test_memory_does_not_grow_with_the_number_of_records(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Boards are drawn, and estimators asked, only while there is room."""
+    monkeypatch.setattr(game_module, "ROWS_AT_ONCE", 100)
+    begun: list[int] = []
+    over: list[int] = []
+    most = 0
+
+    class Counting:
+        n_units, draws, width = 9, 1, 1
+
+    def asks(game: Game) -> Any:
+        nonlocal most
+        rng = np.random.default_rng(0)
+        for _ in range(3):
+            most = max(most, len(begun) - len(over))
+            yield rng.random((70, 9)) < 0.5
+        return Estimate(np.zeros(9))
+
+    def boards() -> Any:
+        for i in range(300):
+            begun.append(i)
+            yield i, Counting(), asks
+
+    rows: list[int] = []
+
+    def evaluate(asked: Any) -> list[Floats]:
+        rows.append(sum(len(some) for _, some in asked))
+        return [np.zeros(len(some)) for _, some in asked]
+
+    for name, _, _ in play(boards(), evaluate):
+        over.append(name)
+    assert sorted(over) == list(range(300))
+    assert most <= 50
+    assert max(rows) <= 99 + 70
+
+
+def test_long_sequences_wait_in_small_numbers() -> None:
+    class Long:
+        n_units, draws, width = 3, 1, 1_000_000
+
+    held: list[int] = []
+
+    def evaluate(asked: Any) -> list[Floats]:
+        held.append(len(asked))
+        return [np.zeros(len(some)) for _, some in asked]
+
+    def nothing(game: Game) -> Any:
+        yield game.ends
+
+    assert len(list(play([(i, Long(), nothing) for i in range(50)], evaluate))) == 50
+    assert max(held) <= 5

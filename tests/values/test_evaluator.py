@@ -1,0 +1,318 @@
+"""The packed evaluator: what is switched, how rows are packed, and what happens without memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import basewise as bw
+from basewise.errors import CapabilityError, DataError
+from basewise.explainers import EXPLAINERS, MASKINGS, UNITS
+from basewise.models.evaluator import BaseSwitch, BatchSize, Evaluator, TokenSwitch, join
+from basewise.models.reading import ALLOWED, probabilities, read
+from basewise.sequence.alphabet import N, encode
+from basewise.tokenize.kmer import Kmer
+from basewise.tokenize.nucleotide import Nucleotide
+from explained_models import bpe_bert, kmer_bert, tiny_cnn
+
+# ------------------------------------------------------------------------------ switchboards
+
+
+def test_a_base_hides_every_kmer_that_covers_it() -> None:
+    """ACGTAC in 3-mers: ACG CGT GTA TAC; base 2 is in the first three."""
+    tokenizer = Kmer(k=3)
+    model = kmer_bert()
+    record = bw.Record("r", "ACGTAC")
+    tokens = tokenizer.encode(record.sequence)
+    units = UNITS.build("bases").spans(record, tokens)
+    board = MASKINGS.build("mask").switchboard(record, tokens, units, model, None)
+    rows, lengths = board.rows(~np.eye(6, dtype=bool), model)
+    mask = tokenizer.special["mask"]
+    hidden = ["".join("x" if i == mask else "." for i in row) for row in rows.numpy()]
+    assert hidden == [".x....", ".xx...", ".xxx..", "..xxx.", "...xx.", "....x."]
+    assert lengths is None
+    assert rows[:, [0, -1]].unique(dim=0).tolist() == [[2, 3]]  # [CLS] and [SEP] stay
+
+
+def test_switching_tokens_is_switching_bases_where_both_are_possible() -> None:
+    """An unknown base makes every k-mer that covers it unknown; bases are tokens of themselves."""
+    rng = np.random.default_rng(2)
+    sequence = "ACGTTGCATTAGCCA"
+    units = np.array([[0, 2], [9, 10], [4, 9], [13, 15]])
+    present = rng.random((23, 4)) < 0.5
+    codes = encode(sequence)
+    for model in (kmer_bert(), tiny_cnn()):
+        tokens = model.tokenizer.encode(sequence)
+        off = rng.integers(0, 4, (3, len(codes))).astype(np.uint8)
+        if model.tokenizer.tokens_are_bases:
+            off_ids = model.tokenizer.encode_codes(off).ids
+        else:
+            off = np.full((1, len(codes)), N, np.uint8)
+            off_ids = np.full((1, len(tokens)), model.tokenizer.unknown_id)
+        by_token = TokenSwitch(tokens.ids, off_ids, tokens.spans, units)
+        by_base = BaseSwitch(codes, off, units, len(tokens))
+        assert by_token.n_units == by_base.n_units == 4
+        assert by_token.draws == by_base.draws == len(off)
+        assert torch.equal(by_token.rows(present, model)[0], by_base.rows(present, model)[0])
+
+
+def test_bytepairs_are_tokenised_again_and_said_to_be_of_other_length(tmp_path: Path) -> None:
+    model = bpe_bert(tmp_path)
+    sequence = "TTAAATGCATTAAA"
+    record, tokens = bw.Record("r", sequence), model.tokenizer.encode(sequence)
+    assert len(tokens) == 5  # [CLS] TTAAA TGCA TTAAA [SEP]
+    off = encode("C" * 14)[None]
+    board = BaseSwitch(encode(sequence), off, np.array([[0, 5], [5, 14]]), len(tokens))
+    rows, lengths = board.rows(np.array([[1, 1], [1, 0], [0, 1]], bool), model)
+    assert lengths is not None
+    assert lengths.tolist() == [5, 1 + 1 + 9 + 1, 1 + 5 + 2 + 1]
+    expected = [sequence, "TTAAA" + "C" * 9, "C" * 5 + "TGCATTAAA"]
+    for row, n, text in zip(rows, lengths.tolist(), expected, strict=True):
+        np.testing.assert_array_equal(row[:n], model.tokenizer.encode(text).ids)
+    by_token = UNITS.build("tokens").spans(record, tokens)
+    np.testing.assert_array_equal(by_token, [[0, 5], [5, 9], [9, 14]])
+
+
+def test_special_maskings_show_their_token(tmp_path: Path) -> None:
+    model = bpe_bert(tmp_path)
+    record = bw.Record("r", "TTAAATGCATTAAA")
+    tokens = model.tokenizer.encode(record.sequence)
+    for masking, role in (("mask", "mask"), ("pad", "pad"), ("unknown", "unknown")):
+        units = UNITS.build("tokens").spans(record, tokens)
+        board = MASKINGS.build(masking).switchboard(record, tokens, units, model, None)
+        rows, lengths = board.rows(np.array([[True, False, True]]), model)
+        shown = tokens.ids.copy()
+        shown[2] = model.tokenizer.special[role]
+        np.testing.assert_array_equal(rows, shown[None])
+        assert lengths is None  # a padding token shown in place is attended to
+
+
+# ------------------------------------------------------------------------------ packing
+
+
+def test_joined_rows_are_padded_right_under_a_mask() -> None:
+    wide = (torch.arange(12).view(2, 6), None)
+    ragged = (torch.arange(8).view(2, 4), torch.tensor([3, 4]))
+    batch = join([ragged, wide], pad_id=99)
+    assert batch.ids.tolist()[:2] == [[0, 1, 2, 3, 99, 99], [4, 5, 6, 7, 99, 99]]
+    assert batch.mask is not None
+    assert batch.mask.sum(1).tolist() == [3, 4, 6, 6]
+    assert join([wide, wide], pad_id=99).mask is None
+
+
+def rows_of(lengths: tuple[int, ...], seed: int = 3) -> list[bw.Record]:
+    rng = np.random.default_rng(seed)
+    return [bw.Record(str(n), "".join(rng.choice(list("ACGT"), n))) for n in lengths]
+
+
+def test_every_row_is_evaluated_once_whatever_the_batch() -> None:
+    seen: list[str] = []
+
+    def gc(sequences: list[str]) -> list[float]:
+        seen.extend(sequences)
+        return [s.count("G") + s.count("C") for s in sequences]
+
+    model = bw.Model.from_callable(gc, ["score"])
+    for tokens in (1, 30, None):
+        seen.clear()
+        sized = bw.Model(**vars(model) | {"batch_tokens": tokens})
+        found = bw.explain(sized, rows_of((9, 5, 7)), "occlusion", "score")
+        assert len(seen) == sum(a.evaluations for a in found) == (9 + 5 + 7) + 3 * 2
+        for a in found:
+            np.testing.assert_allclose(a.scores, [c in "GC" for c in a.sequence])
+
+
+def test_a_foreign_module_sees_one_length_a_call() -> None:
+    widths: list[int] = []
+
+    class Watching(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            widths.append(x.shape[2])
+            return x[:, 0].sum(1)
+
+    model = bw.Model.from_module(Watching(), ["score"], outputs="values")
+    bw.explain(model, rows_of((9, 5, 7, 5)), "occlusion", "score")
+    assert set(widths) == {5, 7, 9}
+
+
+# ------------------------------------------------------------------------------ memory
+
+
+class Small(nn.Module):
+    """A model that has no memory for more than so many rows at once."""
+
+    def __init__(self, most: int, error: Exception):
+        super().__init__()
+        self.most, self.error = most, error
+        self.asked: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.asked.append(len(x))
+        if len(x) > self.most:
+            raise self.error
+        return x[:, 1].sum(1)
+
+
+ERRORS = {
+    "cuda": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+    "cpu": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 8000000000 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+    "numpy": MemoryError("Unable to allocate 8.00 GiB for an array"),
+}
+
+
+@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize("name", EXPLAINERS.names())
+def test_without_memory_batches_are_halved_and_nothing_is_lost(name: str, error: str) -> None:
+    module = Small(3, ERRORS[error])
+    model = bw.Model.from_module(module, ["score"], outputs="values")
+    plenty = bw.Model.from_module(Small(10**9, ERRORS[error]), ["score"], outputs="values")
+    some = rows_of((9, 7))
+    tight = bw.Model(**vars(model) | {"batch_tokens": 200})
+    for a, b in zip(
+        bw.explain(tight, some, name, "score", seed=1),
+        bw.explain(plenty, some, name, "score", seed=1),
+        strict=True,
+    ):
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)
+        assert a.evaluations == b.evaluations
+    failed = [n for n in module.asked if n > 3]
+    assert 0 < len(failed) < 6  # halved for good, not tried again and again
+
+
+@pytest.mark.parametrize("name", EXPLAINERS.names())
+def test_no_memory_for_a_single_row_is_said(name: str) -> None:
+    model = bw.Model.from_module(Small(0, ERRORS["cpu"]), ["score"], outputs="values")
+    with pytest.raises(CapabilityError, match=r"Memory ran out on the smallest .* of 9 tokens"):
+        bw.explain(model, rows_of((9,)), name, "score")
+
+
+def test_other_errors_of_a_model_are_its_own() -> None:
+    model = bw.Model.from_module(Small(0, RuntimeError("shapes differ")), ["score"])
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        bw.explain(model, rows_of((9,)), "occlusion", "score")
+
+
+def test_prediction_halves_too() -> None:
+    module = Small(3, ERRORS["cuda"])
+    model = bw.Model.from_module(module, ["score"], outputs="values")
+    some = rows_of((6,) * 10)
+    found = model.predict(some)[:, 0]
+    np.testing.assert_allclose(found, [r.sequence.count("C") for r in some])
+
+
+def test_the_batch_size_settles_on_the_best_rate() -> None:
+    size = BatchSize()
+    tried = []
+    while not size._settled:
+        tried.append(size.tokens)
+        size.learn(size.tokens, size.tokens * (1 + abs(np.log2(size.tokens / 4096))))
+    assert size.tokens == 4096
+    assert tried == sorted(tried)
+    assert max(tried) == 4 * 4096
+    size.learn(1 << 20, 1e-6)
+    assert size.tokens == 4096
+    assert BatchSize(100).rows(30) == 3
+    assert BatchSize(100).rows(101) == 1
+
+
+def test_a_batch_that_was_too_small_to_tell_teaches_nothing() -> None:
+    size = BatchSize()
+    for _ in range(5):
+        size.learn(size.tokens // 2 - 1, 1.0)
+    assert size.tokens == BatchSize.SMALLEST
+
+
+# ------------------------------------------------------------------------------ reading
+
+
+def test_the_number_that_is_read() -> None:
+    raw = torch.tensor([[1.0, -0.5, 2.0], [0.3, 0.2, -4.0]])
+    p = raw.double().softmax(1)
+    expected = {
+        "logit": raw[:, 1].double(),
+        "probability": p[:, 1],
+        "log_odds": torch.log(p[:, 1] / (1 - p[:, 1])),
+        "margin": torch.tensor([-2.5, -0.1], dtype=torch.double),
+    }
+    for how in ALLOWED["logits"]:
+        torch.testing.assert_close(read(raw, 1, how, "logits"), expected[how], atol=1e-7, rtol=1e-6)
+    for how in ALLOWED["probabilities"]:
+        torch.testing.assert_close(
+            read(p, 1, how, "probabilities"), expected[how], atol=1e-7, rtol=1e-6
+        )
+
+
+def test_a_single_logit_is_the_log_odds_of_its_label() -> None:
+    raw = torch.tensor([[1.5], [-3.0]])
+    for how in ("log_odds", "logit", "margin"):
+        assert read(raw, 0, how, "logits").tolist() == [1.5, -3.0]
+    sigmoid = 1 / (1 + np.exp([-1.5, 3.0]))
+    np.testing.assert_allclose(read(raw, 0, "probability", "logits"), sigmoid)
+    np.testing.assert_allclose(probabilities(raw, "logits")[:, 0], sigmoid, rtol=1e-6)
+
+
+def test_certain_probabilities_have_finite_log_odds() -> None:
+    raw = torch.tensor([[1.0, 0.0]])
+    assert read(raw, 0, "log_odds", "probabilities").item() == pytest.approx(27.63, abs=0.01)
+    assert read(raw, 1, "log_odds", "probabilities").item() == pytest.approx(-27.63, abs=0.01)
+
+
+def test_a_target_that_the_outputs_do_not_give_is_refused() -> None:
+    model = bw.Model.from_callable(lambda s: [0.0] * len(s), ["score"])
+    with pytest.raises(CapabilityError, match=r"gives values, .* as 'log_odds'; read is .* value"):
+        bw.explain(model, rows_of((5,)), "occlusion", bw.Target("score", "log_odds"))
+
+
+# ------------------------------------------------------------------------------ foreign code
+
+
+def test_a_function_sees_letters_without_padding() -> None:
+    seen: list[str] = []
+
+    def keep(sequences: list[str]) -> list[float]:
+        seen.extend(sequences)
+        return [0.0] * len(sequences)
+
+    model = bw.Model.from_callable(keep, ["score"])
+    evaluator = Evaluator(model, model.target("score"))
+    boards = []
+    for sequence in ("ACGTN", "GA"):
+        tokens = Nucleotide().encode(sequence)
+        off = Nucleotide().encode_codes(np.full((1, len(sequence)), N, np.uint8)).ids
+        boards.append(TokenSwitch(tokens.ids, off, tokens.spans, tokens.spans))
+    evaluator([(boards[0], np.eye(5, dtype=bool)[:1]), (boards[1], np.eye(2, dtype=bool))])
+    assert sorted(seen) == ["ANNNN", "GN", "NA"]
+
+
+def test_a_function_that_returns_another_shape_is_refused() -> None:
+    model = bw.Model.from_callable(lambda s: np.zeros((len(s), 2)), ["score"])
+    with pytest.raises(DataError, match=r"returned shape \(\d+, 2\) for .* one column per label"):
+        bw.explain(model, rows_of((5,)), "occlusion", "score")
+
+
+def test_a_module_in_double_precision_is_read_in_double_precision() -> None:
+    seen: list[Any] = []
+
+    class Exact(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.full((4, 1), 1e-9, dtype=torch.double))
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(x.dtype)
+            return 1 + (x * self.weight).sum((1, 2))
+
+    model = bw.Model.from_module(Exact(), ["score"], outputs="values")
+    for name in ("occlusion", "integrated_gradients"):
+        settings: dict[str, Any] = {} if name == "occlusion" else {"reference": "zero"}
+        (a,) = bw.explain(model, rows_of((5,)), name, "score", **settings)
+        np.testing.assert_allclose(a.scores, 0 if name == "occlusion" else 1e-9, atol=1e-15)
+    assert set(seen) == {torch.double}

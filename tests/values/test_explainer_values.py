@@ -1,0 +1,319 @@
+"""One number per explainer that a reader can check by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import basewise as bw
+from basewise.errors import CapabilityError, ConfigError, DataError
+from basewise.explainers import EXPLAINERS
+from basewise.explainers.game import play_one
+from basewise.explainers.path import nodes, refinement
+from basewise.types import Bools, Floats
+
+
+def pair(present: Bools) -> Floats:
+    """Units 0 and 1 only work together, for 6; unit 2 adds 2 by itself; nothing is worth 1."""
+    return 1 + 6.0 * (present[:, 0] & present[:, 1]) + 2.0 * present[:, 2]
+
+
+def game(name: str, value: Any = pair, u: int = 3, seed: int = 0, **settings: Any) -> Any:
+    explainer = EXPLAINERS.build({"type": name} | settings)
+    rng = np.random.default_rng(seed)
+    return play_one(value, u, lambda game: explainer.estimate(game, rng))
+
+
+def scores(name: str, **settings: Any) -> Floats:
+    found: Floats = game(name, **settings)[1].scores
+    return found
+
+
+# ------------------------------------------------------------------------------ games
+
+
+def test_the_ends_of_a_game() -> None:
+    played, _ = game("occlusion")
+    assert (played.full, played.empty, played.evaluations) == (9, 1, 2 + 3)
+
+
+def test_occlusion_gives_the_whole_pair_to_each_member() -> None:
+    np.testing.assert_allclose(scores("occlusion"), [6, 6, 2])
+
+
+def test_exact_shapley_shares_the_pair() -> None:
+    played, estimate = game("exact_shapley")
+    np.testing.assert_allclose(estimate.scores, [3, 3, 2])
+    assert played.evaluations == 8
+
+
+def test_kernel_shap_shares_the_pair_after_all_eight_coalitions() -> None:
+    played, estimate = game("kernel_shap")
+    np.testing.assert_allclose(estimate.scores, [3, 3, 2])
+    np.testing.assert_array_equal(estimate.standard_error, 0)
+    assert played.evaluations == 8
+
+
+@pytest.mark.parametrize("name", ["occlusion", "exact_shapley", "kernel_shap"])
+def test_a_single_unit_gets_everything(name: str) -> None:
+    def single(present: Bools) -> Floats:
+        return 5.0 * present[:, 0] - 2
+
+    np.testing.assert_allclose(scores(name, value=single, u=1), [5])
+
+
+def test_a_unit_that_does_nothing_gets_nothing() -> None:
+    for name in ("occlusion", "exact_shapley", "kernel_shap"):
+        found = scores(name, value=lambda z: pair(z[:, 1:]), u=4)
+        np.testing.assert_allclose(found[0], 0, atol=1e-12)
+
+
+def test_lime_far_and_near() -> None:
+    """Two units that only work together, value 6: samples are 11, and 01, 10, 00 equally often.
+
+    Each of the first two is a quarter of all samples, 00 half of them (one unit is switched off
+    in half of the samples, both in the other half). With all weights equal the slope of the
+    plane through 11: 6 (once), 01: 0, 10: 0, 00: 0 tends to 0 with the share of the one 11;
+    when only samples near the sequence count, taking one unit away costs all of the 6.
+    """
+
+    def both(present: Bools) -> Floats:
+        return 6.0 * (present[:, 0] & present[:, 1])
+
+    drawn = {"value": both, "u": 2, "samples": 4000, "penalty": 1e-9}
+    far = scores("lime", kernel_width=1e6, **drawn)
+    near = scores("lime", kernel_width=6.0, **drawn)
+    np.testing.assert_allclose(far, 0, atol=0.02)
+    np.testing.assert_allclose(near, 6, atol=0.02)
+
+
+def test_lime_recovers_a_plane_and_says_so() -> None:
+    _, estimate = game("lime", value=lambda z: z @ np.array([2.0, -3.0, 0.5]), penalty=1e-9)
+    np.testing.assert_allclose(estimate.scores, [2, -3, 0.5], atol=1e-6)
+    assert estimate.extras["r2"] == pytest.approx(1)
+
+
+def test_lime_keeps_the_features_asked_for() -> None:
+    found = scores("lime", value=lambda z: z @ np.array([2.0, -3.0, 0.5]), features=2)
+    assert [s == 0 for s in found] == [False, False, True]
+
+
+def test_lime_distances() -> None:
+    present = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
+    cosine = EXPLAINERS.build("lime").distances(present)
+    euclidean = EXPLAINERS.build({"type": "lime", "distance": "euclidean"}).distances(present)
+    np.testing.assert_allclose(cosine, [0, 50, 100])
+    np.testing.assert_allclose(euclidean, [0, 100 * 3**0.5, 200])
+
+
+# ------------------------------------------------------------------------------ budgets
+
+
+@pytest.mark.parametrize("name", ["kernel_shap"])
+def test_too_few_evaluations_are_refused(name: str) -> None:
+    with pytest.raises(
+        ConfigError,
+        match=rf"{name}: evaluations = 79 is too few for 20 units; at least 80 are needed\. "
+        r"Give more, or use larger units \(units='windows'\)\.",
+    ):
+        game(name, value=lambda z: z.sum(1), u=20, evaluations=79)
+
+
+def test_exact_shapley_refuses_to_enumerate_a_sequence() -> None:
+    with pytest.raises(CapabilityError, match=r"at most 16 units; this sequence has 17\. Use"):
+        game("exact_shapley", value=lambda z: z.sum(1), u=17)
+
+
+# ------------------------------------------------------------------------------ on sequences
+
+
+class Square(nn.Module):
+    """The square of the number of As."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 0].sum(1) ** 2
+
+
+class Saturated(nn.Module):
+    """min(1, As): the first A is enough."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, 0].sum(1).clamp(max=1)
+
+
+def of(module: nn.Module) -> bw.Model:
+    return bw.Model.from_module(module, ["score"], outputs="values")
+
+
+def test_integrated_gradients_of_a_square() -> None:
+    """f = (number of As)**2 = 4 at CAGA; from zero each A contributes half of the 4."""
+    settings = {"reference": "zero", "steps": 2, "tolerance": None}
+    (a,) = bw.explain(
+        of(Square()), [bw.Record("r", "CAGA")], "integrated_gradients", "score", **settings
+    )
+    np.testing.assert_allclose(a.scores, [0, 2, 0, 2], atol=1e-6)
+    # Along the path n As count a * n each, so an A (or what else there is) has gradient 2 * a * 2,
+    # 2 on average; a C would have had none.
+    np.testing.assert_allclose(a.hypothetical, [[2, 0, 0, 0]] * 4, atol=1e-6)
+    assert (a.output, a.baseline, a.evaluations) == (4, 0, 3 + 2)
+
+
+def test_steps_double_until_the_gap_is_small() -> None:
+    """Three As are enough after a third of the path; no place of a trapezoid meets that kink."""
+    settings = {"reference": "zero", "steps": 1}
+    ask = (of(Saturated()), [bw.Record("r", "AATA")], "integrated_gradients", "score")
+    (rough,) = bw.explain(*ask, tolerance=None, **settings)
+    (fine,) = bw.explain(*ask, tolerance=0.01, **settings)
+    assert rough.extras["steps"] == 1
+    assert rough.gap == pytest.approx(-0.5)  # the mean of slopes 3 and 0, instead of 1
+    assert fine.extras["steps"] >= 32
+    assert abs(fine.gap) <= 0.01
+    assert fine.evaluations == 2 + fine.extras["steps"] + 1  # no place is walked twice
+    np.testing.assert_allclose(fine.scores, [1 / 3, 1 / 3, 0, 1 / 3], atol=0.01)
+
+
+def test_doubled_steps_give_what_so_many_steps_give() -> None:
+    model, some = of(Saturated()), [bw.Record("r", "AATA"), bw.Record("s", "CATG")]
+    for rule in ("trapezoid", "gauss_legendre"):
+        settings = {"reference": "zero", "rule": rule}
+        at_once = bw.explain(
+            model, some[:1], "integrated_gradients", "score", steps=16, tolerance=None, **settings
+        )
+        doubled = bw.explain(
+            model,
+            some,
+            "integrated_gradients",
+            "score",
+            steps=2,
+            tolerance=1e-9,
+            most_steps=31,
+            **settings,
+        )
+        assert doubled[0].extras["steps"] == 16
+        assert doubled[1].extras["steps"] == 2  # a straight line: nothing to refine
+        np.testing.assert_allclose(doubled[0].scores, at_once[0].scores, atol=1e-6)
+
+
+def test_the_uniform_reference_centres_the_gradient() -> None:
+    class Table(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x * torch.arange(12.0).view(1, 4, 3) ** 2).sum((1, 2))
+
+    (a,) = bw.explain(
+        of(Table()), [bw.Record("r", "TAC")], "integrated_gradients", "score", reference="uniform"
+    )
+    table = (np.arange(12.0).reshape(4, 3) ** 2).T
+    np.testing.assert_allclose(a.hypothetical, table - table.mean(1, keepdims=True), atol=1e-4)
+    np.testing.assert_allclose(a.scores, a.hypothetical[[0, 1, 2], [3, 0, 1]], atol=1e-4)
+
+
+def test_several_references_are_averaged_with_their_spread() -> None:
+    record = bw.Record("r", "ACGTTGCAAT")
+    (a,) = bw.explain(
+        of(Square()),
+        [record],
+        "integrated_gradients",
+        "score",
+        reference={"type": "shuffled", "keep": "bases", "draws": 7},
+    )
+    assert a.evaluations == 1 + 7 * (1 + 51)
+    assert a.standard_error is not None
+    assert a.standard_error.max() > 0
+    assert -1 <= a.extras["agreement"] <= 1
+    assert abs(a.gap) < 1e-5
+
+
+def test_abs_sum_is_a_magnitude() -> None:
+    (a,) = bw.explain(
+        of(Square()),
+        [bw.Record("r", "CAGA")],
+        "integrated_gradients",
+        "score",
+        reference="uniform",
+        aggregate="abs_sum",
+    )
+    assert a.kind == "ranking"
+    assert (a.scores > 0).all()
+    assert np.isnan(a.gap)
+
+
+def test_places_and_weights() -> None:
+    at, weight = nodes("trapezoid", 4)
+    np.testing.assert_allclose(at, [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(weight, np.array([1, 2, 2, 2, 1]) / 8)
+    at, weight = nodes("gauss_legendre", 3)  # exact for polynomials of degree 5
+    np.testing.assert_allclose(weight @ at**5, 1 / 6)
+    half_way, more, kept = refinement("trapezoid", 4)
+    np.testing.assert_allclose(half_way, [0.125, 0.375, 0.625, 0.875])
+    cube = kept * (nodes("trapezoid", 4)[1] @ nodes("trapezoid", 4)[0] ** 3) + more @ half_way**3
+    np.testing.assert_allclose(cube, nodes("trapezoid", 8)[1] @ nodes("trapezoid", 8)[0] ** 3)
+
+
+# ------------------------------------------------------------------------------ units, masking
+
+
+def count(letters: str) -> Any:
+    return bw.Model.from_callable(
+        lambda rows: [float(sum(row.count(c) for c in letters)) for row in rows], ["score"]
+    )
+
+
+def explain_one(model: bw.Model, sequence: str, name: str = "occlusion", **settings: Any) -> Any:
+    return bw.explain(model, [bw.Record("r", sequence)], name, "score", **settings)[0]
+
+
+def test_windows_hide_all_their_bases() -> None:
+    a = explain_one(count("G"), "GGATGGG", units={"type": "windows", "size": 3})
+    np.testing.assert_array_equal(a.spans, [[0, 3], [3, 6], [6, 7]])
+    np.testing.assert_allclose(a.scores, [2, 2, 1])
+    np.testing.assert_allclose(a.per_base(), [2 / 3] * 6 + [1])
+    assert (a.output, a.baseline) == (5, 0)
+
+
+def test_an_absent_base_is_an_n() -> None:
+    a = explain_one(count("N"), "ACNGT")
+    np.testing.assert_allclose(a.scores, [-1, -1, 0, -1, -1])
+    assert (a.output, a.baseline) == (1, 5)
+
+
+def test_shuffles_keep_the_letters_where_all_are_absent() -> None:
+    sequence = "AAACGTNCCA"
+    for keep in ("bases", "dinucleotides"):
+        a = explain_one(count("A"), sequence, masking={"type": "shuffled", "keep": keep})
+        assert a.baseline == 4
+        assert a.evaluations == 5 * (len(sequence) + 2)
+
+
+def test_draws_are_averaged() -> None:
+    settings = {"type": "sampled", "composition": "sequence", "draws": 400}
+    a = explain_one(count("A"), "AACGTTTTTT", masking=settings)
+    np.testing.assert_allclose(a.scores, [0.8, 0.8] + [-0.2] * 8, atol=0.1)
+    b = explain_one(count("A"), "AACGTTTTTT", masking=settings | {"composition": "uniform"})
+    np.testing.assert_allclose(b.scores, [0.75, 0.75] + [-0.25] * 8, atol=0.1)
+
+
+def test_units_of_ones_own_are_checked() -> None:
+    class Given:
+        def __init__(self, *spans: tuple[int, int]):
+            self.given = np.array(spans, np.int64).reshape(-1, 2)
+
+        def spans(self, record: Any, tokens: Any) -> Any:
+            return self.given
+
+    def refused(*spans: tuple[int, int]) -> Any:
+        units = {"units": Given(*spans)}
+        return EXPLAINERS.build({"type": "occlusion"} | units).explain(
+            count("A"), [bw.Record("r", "ACGTA")], count("A").target("score")
+        )
+
+    with pytest.raises(DataError, match=r"Record 'r' \(5 bases\) has no units to switch off\."):
+        refused()
+    with pytest.raises(DataError, match=r"The units of record 'r' overlap"):
+        refused((2, 4), (0, 3))
+    for wrong in ((3, 6), (-1, 2), (2, 2)):
+        with pytest.raises(DataError, match=f"has a unit from {wrong[0]} to {wrong[1]}; units"):
+            refused((0, 1), wrong)
