@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers.models.esm.modeling_esm import apply_rotary_pos_emb
 
+from basewise.models import NETWORKS
 from basewise.models.attention import alibi, attend, key_bias, rotate, rotation
 from basewise.models.heads import pool
 from tiny_networks import tiny
@@ -62,8 +63,9 @@ def test_rotary_positions_agree_with_transformers() -> None:
     torch.manual_seed(0)
     query, key = torch.randn(2, 2, 3, 7, 10)
     angles = rotation(10000, 6, 7, query)
-    cos, sin = (torch.cat([x, x], -1)[None] for x in angles)
-    expected = apply_rotary_pos_emb(query[..., :6], key[..., :6], cos, sin)
+    at = torch.arange(7)[:, None] * 10000 ** (-torch.arange(0, 6, 2) / 6)
+    at = torch.cat([at, at], -1)[None]
+    expected = apply_rotary_pos_emb(query[..., :6], key[..., :6], at.cos(), at.sin())
     for x, turned in zip((query, key), expected, strict=True):
         torch.testing.assert_close(rotate(x, angles), torch.cat([turned, x[..., 6:]], -1))
     # The second feature pair of position 3 turns by 3 * 10000^(-2/6).
@@ -115,3 +117,19 @@ def test_pooling_by_hand() -> None:
     assert pool(hidden, mask, "first").tolist() == [[1, 2], [7, 8]]
     assert pool(hidden, None, "mean").tolist() == [[3, 4], [9, 10]]
     assert pool(hidden, None, "last").tolist() == [[5, 6], [11, 12]]
+
+
+@pytest.mark.parametrize(
+    "name, weights, said",
+    [
+        ("basewise-dnabert2", 117_074_176, 1),  # those in the published pytorch_model.bin
+        ("basewise-nucleotide-transformer", 54_900_000, 100_000),  # v2-50m, unused positions out
+        ("basewise-hyenadna", 436_000 + 16 * 128, 1_000),  # tiny-1k in the paper, and its decoder
+    ],
+)
+def test_sizes_at_the_published_settings(name: str, weights: int, said: int) -> None:
+    """To the digits in which the size was published."""
+    cls = NETWORKS.get(name)
+    with torch.device("meta"):
+        network = cls(cls.config_class())
+    assert abs(sum(p.numel() for p in network.parameters()) - weights) <= said / 2

@@ -89,10 +89,11 @@ def frequencies(base: float, features: int) -> Tensor:
 
 
 def rotation(base: float, features: int, t: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary angles of positions 0 to t - 1, each (t, features / 2)."""
+    """Cosines and signed sines of the rotary angles of positions 0 to t - 1, each (t, features)."""
     at = torch.arange(t, device=like.device, dtype=torch.float32)
     angle = at[:, None] * frequencies(base, features).to(like.device)
-    return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
+    cos, sin = angle.cos().to(like.dtype), angle.sin().to(like.dtype)
+    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
 def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
@@ -102,6 +103,7 @@ def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
     that the angles cover stay as they are.
     """
     cos, sin = angles
-    half = cos.shape[-1]
-    a, b, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
-    return torch.cat([a * cos - b * sin, b * cos + a * sin, rest], -1)
+    count = cos.shape[-1]
+    turned = x[..., :count]
+    turned = torch.addcmul(turned * cos, turned.roll(count // 2, -1), sin)
+    return turned if count == x.shape[-1] else torch.cat([turned, x[..., count:]], -1)

@@ -172,9 +172,11 @@ class Filter(nn.Module):
         """k * v + bias * v, for v of (n, t, w)."""
         t = v.shape[1]
         with torch.autocast(v.device.type, enabled=False):
-            wide = v.float().transpose(1, 2)
-            spectrum = torch.fft.rfft(wide, 2 * t) * torch.fft.rfft(self.filters(t), 2 * t)
-            mixed: Tensor = torch.fft.irfft(spectrum, 2 * t)[..., :t] + wide * self.bias[:, None]
+            # The bias is what a filter's first tap, at distance 0, does too.
+            filters = self.filters(t) + functional.pad(self.bias[:, None], (0, t - 1))
+            spectrum = torch.fft.rfft(v.float().transpose(1, 2), 2 * t)
+            spectrum = spectrum * torch.fft.rfft(filters, 2 * t)
+            mixed: Tensor = torch.fft.irfft(spectrum, 2 * t)[..., :t]
         return mixed.transpose(1, 2).to(v.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
