@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from basewise.audit import audit
+    from basewise.checks import audit, metrics_possible
     from basewise.data import read
     from basewise.explainers import explain
     from basewise.models.model import Model
@@ -26,8 +26,9 @@ _PUBLIC = {
     "Span": "basewise.types",
     "Target": "basewise.types",
     "Tokens": "basewise.types",
-    "audit": "basewise.audit",
+    "audit": "basewise.checks",
     "explain": "basewise.explainers",
+    "metrics_possible": "basewise.checks",
     "open_run": "basewise.study.results",
     "prune_bpe": "basewise.tokenize.pruning",
     "read": "basewise.data",
@@ -44,6 +45,7 @@ __all__ = [
     "Tokens",
     "audit",
     "explain",
+    "metrics_possible",
     "open_run",
     "prune_bpe",
     "read",

@@ -16,7 +16,7 @@ LAYERS = [
     ["models"],
     ["train"],
     ["explainers"],
-    ["audit"],
+    ["checks"],
     ["evaluate"],
     ["biology"],
     ["study"],
