@@ -14,25 +14,20 @@ from basewise.biology.motif import position_of
 from basewise.registry import component
 from basewise.report.blocks import Block, Figure, Section, SubHeading, Text
 from basewise.report.draw import Curve, profile
+from basewise.report.lock import target_of, tss_of
 from basewise.report.logo import best_window, logo
 from basewise.report.words import MINUS, counted, listing, number
 from basewise.store import read_attributions
 from basewise.study.results import Run
 from basewise.types import Attribution, Floats, Record, Span, Target
 
-__all__ = ["Attributions", "target_of"]
+__all__ = ["Attributions"]
 
 LETTERS = 100  # bases drawn as letters
 LOGOS = 60  # panels in one report: more would make the page heavy and nobody read it
 MOTIFS = 24  # hits bracketed on one record
 
 Example = tuple[str, str]  # what kind of example, record id
-
-
-def target_of(run: Run) -> Target | None:
-    """What was explained, as the lock file says it."""
-    said = run.lock.get("target", {})
-    return Target(**said) if said.get("label") else None
 
 
 @dataclass
@@ -92,7 +87,7 @@ class Attributions:
                 blocks.append(SubHeading(f"Model {model}"))
             shown = chosen[: room // len(told)]
             room -= len(shown) * len(told)
-            figures = _logos(run, model, told, shown, predictions)
+            figures = _logos(run, told, shown, predictions, target)
             if figures:
                 blocks.append(_reading(target, list(told)))
             blocks += figures
@@ -167,35 +162,34 @@ def _reading(target: Target, explainers: list[str]) -> Text:
 
 def _logos(
     run: Run,
-    model: str,
     told: Mapping[str, _Told],
     examples: Sequence[Example],
     predictions: pd.DataFrame,
+    target: Target,
 ) -> list[Block]:
     records = {record.id: record for record in run.records("explained")}
     hits = run.hits
-    tss = run.lock.get("data", {}).get("tss")
+    tss = tss_of(run)
     blocks: list[Block] = []
     for kind, id in examples:
         stacked = {name: t.examples[id] for name, t in told.items() if id in t.examples}
         if stacked:
-            said = _said(predictions, id)
+            said = _said(predictions, id, target)
             blocks.append(_logo(stacked, kind, said, records.get(id), _hits_of(hits, id), tss))
     return blocks
 
 
-def _said(predictions: pd.DataFrame, id: str) -> str:
+def _said(predictions: pd.DataFrame, id: str, target: Target) -> str:
     """What is known of a record: its label, and what the model says."""
-    if "record_id" not in predictions:
+    if not {"record_id", "label", "predicted"} <= set(predictions.columns):
         return ""
     row = predictions[predictions["record_id"] == id]
     if row.empty:
         return ""
     first = row.iloc[0]
-    chances = [
-        f"p({str(c)[2:]}) = {number(first[c])}" for c in row.columns if str(c).startswith("p:")
-    ]
-    return f"labelled {first['label']}, predicted {first['predicted']}, {', '.join(chances)}"
+    said = f"labelled {first['label']}, predicted {first['predicted']}"
+    chance = first.get(f"p:{target.label}")
+    return said if chance is None else f"{said}, p({target.label}) = {number(chance)}"
 
 
 def _hits_of(hits: pd.DataFrame, id: str) -> list[Span]:
@@ -252,7 +246,7 @@ def _position(index: int, tss: int | None) -> str:
 
 
 def _profiles(run: Run, told: Mapping[str, _Told], target: Target) -> list[Block]:
-    tss = run.lock.get("data", {}).get("tss")
+    tss = tss_of(run)
     same = {name: t for name, t in told.items() if len(t.lengths) == 1}
     if not same:
         return [

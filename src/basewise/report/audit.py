@@ -19,16 +19,16 @@ def audit_verdict(audit: Audit) -> str:
     """How many findings matter, in one sentence."""
     errors = [f for f in audit.findings if f.severity == "error"]
     warnings = [f for f in audit.findings if f.severity == "warning"]
-    looked = counted(len(audit.findings), "finding")
+    asked = counted(len(audit.findings), "question")
     if not errors and not warnings:
-        return f"The audit of the data raised no warning ({looked})."
+        return f"The audit asked {asked} of the data and raised no warning."
     said = " and ".join(
         counted(len(found), what)
         for found, what in ((errors, "error"), (warnings, "warning"))
         if found
     )
     worst = (errors or warnings)[0]
-    return f"The audit of the data raised {said}; the gravest: {worst.title}."
+    return f"The audit asked {asked} of the data and raised {said}, first of all: “{worst.title}”."
 
 
 @component
@@ -51,18 +51,18 @@ class AuditWarnings:
                 finding.severity,
                 f"{finding.severity.capitalize()}: {finding.title}",
                 (finding.sentence,),
-                Details("Evidence", _evidence(finding)),
+                _evidence(finding),
             )
             for finding in grave
         ]
         if harmless:
-            blocks.append(
-                Table(
-                    "What was looked at and found harmless: one row per finding.",
-                    ("Finding", "In words", "Sequences"),
-                    [(f.title, f.sentence, quantity(f.n)) for f in harmless],
-                )
+            table = Table(
+                "What was looked at and found harmless: one row per finding.",
+                ("Finding", "In words", "Sequences"),
+                [(f.title, f.sentence, quantity(f.n)) for f in harmless],
             )
+            said = counted(len(harmless), "question")
+            blocks.append(Details(f"{said} asked of the data with a harmless answer", (table,)))
         if audit.splits:
             blocks.append(_splits(audit))
         return Section(self.title, tuple(blocks))
@@ -81,7 +81,7 @@ def _consequence(audit: Audit) -> str:
     }[audit.worst]
 
 
-def _evidence(finding: Finding) -> tuple[Block, ...]:
+def _evidence(finding: Finding) -> Details | None:
     rows = [
         (_words(name), estimate(e.value, e.low, e.high), quantity(e.n))
         for name, e in finding.effect.items()
@@ -89,17 +89,18 @@ def _evidence(finding: Finding) -> tuple[Block, ...]:
     rows += [(_words(name), _value(value), "") for name, value in finding.evidence.items()]
     blocks: list[Block] = []
     if rows:
+        width = 3 if finding.effect else 2
         blocks.append(
             Table(
                 f"One row per number counted by the check {finding.check}; "
                 "95 % intervals in brackets.",
-                ("Counted", "Value", "Of"),
-                rows,
+                ("Counted", "Value", "Of")[:width],
+                [row[:width] for row in rows],
             )
         )
     if finding.examples:
         blocks += [Text("For example:"), Bullets(finding.examples)]
-    return tuple(blocks)
+    return Details("Evidence", tuple(blocks)) if blocks else None
 
 
 def _words(name: str) -> str:

@@ -245,7 +245,7 @@ def _attribution_tables(frame: pd.DataFrame) -> list[Block]:
         for named, rows in groups(of_model, ("explainer",)):
             panels.append(_panel(named["explainer"], _forest(rows, nulls)))
             tables += [
-                _table(own, f"{named['explainer']} against {_null(null['null'])}")
+                _table(own, f"By {named['explainer']}, against {_null(null['null'])}")
                 for null, own in groups(rows, ("null",))
             ]
         model = said["model"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from basewise.registry import component
-from basewise.report.attributions import target_of
 from basewise.report.blocks import Bullets, Section
+from basewise.report.lock import target_of
 from basewise.report.quality import verdicts
 from basewise.report.words import counted
 from basewise.study.results import Run

@@ -7,11 +7,11 @@ from typing import ClassVar
 from markupsafe import Markup
 
 from basewise.registry import component
-from basewise.report.attributions import target_of
 from basewise.report.audit import audit_verdict
 from basewise.report.biology import biology_sentences
 from basewise.report.blocks import Block, Callout, Section, Table, Text, Tile, Tiles, Tone
 from basewise.report.localisation import localisation_sentences
+from basewise.report.lock import target_of
 from basewise.report.quality import verdicts
 from basewise.report.words import counted, listing, quantity
 from basewise.study.results import Run
@@ -74,7 +74,7 @@ def _tiles(run: Run) -> tuple[Tile, ...]:
         Tile(
             v.value.partition(" ")[0],
             f"{v.metric} of {v.model}",
-            v.value.partition(" ")[2] + (f", baseline {v.against}" if v.against else ""),
+            v.value.partition(" ")[2] + (f"; baseline {v.against}" if v.against else ""),
         )
         for v in verdicts(run)[:2]
     ]
