@@ -59,7 +59,7 @@ UNUSED = (  # weights of transformers' networks without influence on what a head
     r"\binv_freq$",
 )
 HEAD_WEIGHTS = (
-    r"^(cls|\w*classifier|score|lm_head|head|decoder|\w*predictions|vocab_\w+|qa_outputs)\.",
+    r"^(cls|\w*classifier|score|\w*lm_head|head|decoder|\w*predictions|vocab_\w+|qa_outputs)\.",
     r"\bpooler\.",
 )
 AGAIN = "copy or download the file again"

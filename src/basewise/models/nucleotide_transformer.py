@@ -65,16 +65,9 @@ class NucleotideTransformerConfig(NetworkConfig):
     def from_published(
         cls, published: Mapping[str, Any], head: Head
     ) -> NucleotideTransformerConfig:
-        fixed = {
-            "position_embedding_type": "rotary",
-            "token_dropout": False,
-            "emb_layer_norm_before": False,
-        }
-        for key, value in fixed.items():
-            if published.get(key, value) != value:
-                raise WeightsError(
-                    f"{key} = {published[key]!r}: a Nucleotide Transformer v2 has {value!r}."
-                )
+        for key in ("token_dropout", "emb_layer_norm_before"):
+            if published.get(key):
+                raise WeightsError(f"{key} = true, which no Nucleotide Transformer v2 has.")
         return super().from_published(published, head)  # type: ignore[return-value]
 
     @property
@@ -272,9 +265,9 @@ class NucleotideTransformer(Network):
     @classmethod
     def matches(cls, published: Mapping[str, Any]) -> bool:
         auto = published.get("auto_map") or {}
-        return published.get("model_type") == "esm" and (
-            "add_bias_fnn" in published or any("modeling_esm." in v for v in auto.values())
-        )
+        gated = "add_bias_fnn" in published or any("modeling_esm." in v for v in auto.values())
+        rotary = published.get("position_embedding_type") == "rotary"
+        return published.get("model_type") == "esm" and gated and rotary
 
     @classmethod
     def convert_keys(cls, state: State, config: Any) -> State:
