@@ -6,10 +6,10 @@ Heavy libraries are imported inside the commands, so that `--help` is quick.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Callable
 
-import click
 import typer
 
 from basewise import __version__
@@ -67,20 +67,14 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 def main() -> None:
     """Run the command line; errors of ours are one line and exit code 2."""
     logging.basicConfig(format="basewise: %(message)s", level=logging.WARNING)
-    command = typer.main.get_command(app)
+    signal.signal(signal.SIGINT, _interrupted)
     try:
-        status = command.main(standalone_mode=False)
+        app()
     except BasewiseError as error:
-        _say(f"basewise: {' '.join(str(error).split())}")
-        status = 2
-    except click.ClickException as error:
-        error.show()
-        status = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        _say("basewise: interrupted; the same command continues.")
-        status = 130
-    sys.exit(status)
+        typer.echo(f"basewise: {' '.join(str(error).split())}", err=True)
+        sys.exit(2)
 
 
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
+def _interrupted(*_: object) -> None:
+    typer.echo("basewise: interrupted; the same command continues.", err=True)
+    sys.exit(130)

@@ -11,10 +11,18 @@ __all__ = ["fetch"]
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="gue")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to fill.")] = Path("data"),
+    name: Annotated[str, typer.Argument(help="gue (the archive) or gue_promoters (its files).")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to fill.")] = Path("data/gue"),
+    url: Annotated[str | None, typer.Option("--url", help="Another place of the same.")] = None,
+    sha256: Annotated[
+        str | None, typer.Option("--sha256", help="Of the archive, if you trust another.")
+    ] = None,
 ) -> None:
-    """Download a published data set, checked and resumable."""
+    """Download a published data set: checked against its checksum, resumable."""
+    from basewise.cli.progress import Terminal
     from basewise.data.fetch import fetch as fetch_data
 
-    typer.echo(fetch_data(name, out))
+    with Terminal().step(f"fetch {name}", None) as bar:
+        paths = fetch_data(name, out, url=url, sha256=sha256, progress=bar.at)
+    for path in paths:
+        typer.echo(path)

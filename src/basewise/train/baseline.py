@@ -48,6 +48,11 @@ class Baseline:
     strength: float
     dev_mcc: float
 
+    @property
+    def parameters(self) -> int:
+        """Number of fitted numbers."""
+        return self.weights.size + self.bias.size
+
     def predict(self, records: Sequence[Record]) -> Floats:
         """Class probabilities, (n, classes), columns as `labels`."""
         logits = kmer_shares(records, self.k) @ self.weights + self.bias
