@@ -33,6 +33,6 @@ def compared(splits: Splits) -> Iterator[tuple[str, str]]:
 
 
 def named(split: str, record: Record) -> str:
-    """A row as examples show it."""
-    label = "" if record.label is None else f" ({record.label})"
-    return f"{split} {record.id}{label}"
+    """A row as examples show it; the readers' ids, `file:row`, may say the split themselves."""
+    row = record.id if record.id.startswith(f"{split}:") else f"{split} {record.id}"
+    return row if record.label is None else f"{row} ({record.label})"
