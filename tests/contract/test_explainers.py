@@ -41,8 +41,11 @@ GRADIENT = [name for name in NAMES if name not in PERTURBING]
 QUICK: dict[str, dict[str, Any]] = {
     "exact_shapley": {"units": {"type": "windows", "size": 2}},
     "integrated_gradients": {"steps": 8, "tolerance": None},
+    "banzhaf": {"evaluations": 60},
     "kernel_shap": {"evaluations": 60},
+    "leverage_shap": {"evaluations": 60},
     "lime": {"samples": 60},
+    "permutation_shap": {"evaluations": 60},
 }
 KNOWN: dict[str, dict[str, Any]] = {"integrated_gradients": {"reference": "uniform"}}
 

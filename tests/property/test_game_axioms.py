@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from basewise.explainers import EXPLAINERS
+from basewise.explainers import EXPLAINERS, leverage_shap
 from basewise.explainers import game as game_module
 from basewise.explainers.coalitions import subsets
 from basewise.explainers.game import Estimate, Game, keys_of, play, play_one
 from basewise.explainers.kernel_shap import pairs, pairs_of_size
 from basewise.types import Bools, Floats
 
-SHAPLEY = ["kernel_shap"]  # estimators of Shapley values
+SHAPLEY = ["kernel_shap", "leverage_shap", "permutation_shap"]  # estimators of Shapley values
+REGRESSIONS = ["kernel_shap", "leverage_shap"]
 QUICK = settings(max_examples=25, deadline=None)
 
 
@@ -50,7 +51,7 @@ def test_exact_shapley_is_the_mean_over_orders(u: int, seed: int) -> None:
     np.testing.assert_allclose(exact(value, u), np.mean(gains, axis=0), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", SHAPLEY)
+@pytest.mark.parametrize("name", REGRESSIONS)
 @given(u=st.integers(1, 10), seed=st.integers(0, 1000))
 @QUICK
 def test_with_every_coalition_the_estimate_is_exact(name: str, u: int, seed: int) -> None:
@@ -58,12 +59,52 @@ def test_with_every_coalition_the_estimate_is_exact(name: str, u: int, seed: int
     np.testing.assert_allclose(estimate(name, value, u).scores, exact(value, u), atol=1e-9)
 
 
+@given(u=st.integers(1, 9), seed=st.integers(0, 1000))
+@QUICK
+def test_banzhaf_is_the_mean_over_coalitions_of_the_others(u: int, seed: int) -> None:
+    value = random_game(u, seed)
+    present = (np.arange(2**u)[:, None] >> np.arange(u)) & 1 == 1
+    values = value(present)
+    mean = [values[present[:, i]].mean() - values[~present[:, i]].mean() for i in range(u)]
+    np.testing.assert_allclose(estimate("banzhaf", value, u).scores, mean, atol=1e-9)
+
+
+def test_banzhaf_from_some_coalitions_is_near_and_says_how_near() -> None:
+    u, away = 12, []
+    for seed in range(60):
+        value = random_game(u, seed)
+        truth = estimate("banzhaf", value, u, evaluations=4094).scores
+        found = estimate("banzhaf", value, u, seed=seed, evaluations=400)
+        away.append((found.scores - truth) / found.standard_error)
+    assert 0.8 < np.std(away) < 1.25
+
+
+def test_an_order_and_its_reverse_settle_interactions_of_two() -> None:
+    """A quadratic game is exact after one pair of walks."""
+    rng = np.random.default_rng(4)
+    matrix = rng.normal(size=(7, 7))
+
+    def quadratic(present: Bools) -> Floats:
+        return np.einsum("ni,ij,nj->n", present, matrix, present)
+
+    found = estimate("permutation_shap", quadratic, 7, evaluations=12)
+    np.testing.assert_allclose(found.scores, exact(quadratic, 7), atol=1e-9)
+    assert found.standard_error is None
+
+
+def test_many_orders_come_near_the_truth() -> None:
+    value = random_game(8, 5)
+    found = estimate("permutation_shap", value, 8, evaluations=14 * 4000)
+    assert abs(found.scores - exact(value, 8)).max() < 0.06
+    assert abs((found.scores - exact(value, 8)) / found.standard_error).max() < 4
+
+
 @pytest.mark.parametrize("name", SHAPLEY)
 def test_standard_errors_say_how_far_the_truth_is(name: str) -> None:
     u, away = 12, []
     for seed in range(60):
         value = random_game(u, seed)
-        found = estimate(name, value, u, seed=seed, evaluations=300)
+        found = estimate(name, value, u, seed=seed, evaluations=600)
         away.append((found.scores - exact(value, u)) / found.standard_error)
     spread = np.std(away)
     assert 0.8 < spread < 1.25  # 720 values, were they independent: 1 +- 0.03
@@ -84,7 +125,7 @@ def test_axioms_hold_for_estimates_too(name: str, u: int, seed: int, budget: int
     np.testing.assert_allclose(sums, weights, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["exact_shapley", "lime", "occlusion", *SHAPLEY])
+@pytest.mark.parametrize("name", ["banzhaf", "exact_shapley", "lime", "occlusion", *SHAPLEY])
 @given(u=st.integers(2, 8), seed=st.integers(0, 1000))
 @QUICK
 def test_scores_are_linear_in_the_game(name: str, u: int, seed: int) -> None:
@@ -94,7 +135,7 @@ def test_scores_are_linear_in_the_game(name: str, u: int, seed: int) -> None:
     np.testing.assert_allclose(both, parts, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["exact_shapley", "occlusion", *SHAPLEY])
+@pytest.mark.parametrize("name", ["banzhaf", "exact_shapley", "occlusion", *REGRESSIONS])
 def test_units_that_do_the_same_score_the_same(name: str) -> None:
     def symmetric(present: Bools) -> Floats:
         return np.sqrt(present[:, [1, 2, 4]].sum(1)) + present[:, 0] * present[:, 3]
@@ -110,15 +151,15 @@ def test_units_that_do_the_same_score_the_same(name: str) -> None:
 @given(u=st.integers(2, 11), budget=st.integers(44, 3000), seed=st.integers(0, 99))
 @QUICK
 def test_pairs_stand_for_the_shapley_kernel(u: int, budget: int, seed: int) -> None:
-    half, weights, sampled = pairs(u, min(budget, 2**u - 2), np.random.default_rng(seed))
+    half, weights, drawn = pairs(u, min(budget, 2**u - 2), np.random.default_rng(seed))
     assert 2 * len(half) <= budget
-    assert len(weights) == len(half) >= sampled
+    assert len(weights) == len(half) == len(drawn)
     assert weights.sum() == pytest.approx(1)
     sizes = half.sum(1)
     assert sizes.min() >= 1
     assert (2 * sizes <= u).all()
     whole = np.concatenate([half, ~half])[: 2**u]
-    if not sampled:  # each coalition once
+    if not drawn.any():  # each coalition once
         assert len(set(keys_of(whole))) == len(whole) == 2**u - 2
 
 
@@ -128,6 +169,39 @@ def test_all_pairs_of_a_size(u: int, size: int, number: int) -> None:
     assert half.shape == (number, u)
     assert (half.sum(1) == size).all()
     assert len(set(keys_of(np.concatenate([half, ~half])))) == 2 * number
+
+
+def test_leverage_draws_every_size_equally_often_up_to_all() -> None:
+    """Algorithm 1 of the paper: a coalition is drawn with chance min(1, c / C(u, size)).
+
+    9 units and 60 pairs: 9 + 36 + 84 + 126 pairs of sizes 1 to 4; all 9 of size 1, and
+    (60 - 9) / 3 = 17 of each other size.
+    """
+    rng = np.random.default_rng(0)
+    counts: dict[bytes, int] = {}
+    for _ in range(600):
+        half, weights, rest = leverage_shap.pairs(9, 60, rng)
+        sizes = half.sum(1)
+        np.testing.assert_array_equal(np.bincount(sizes, minlength=5), [0, 9, 17, 17, 17])
+        kernel = 1 / (sizes * (9 - sizes))
+        np.testing.assert_allclose(weights, kernel / np.array([0, 9, 17, 17, 17])[sizes])
+        np.testing.assert_allclose(rest, 1 - np.array([0, 1, 17 / 36, 17 / 84, 17 / 126])[sizes])
+        for key in keys_of(half):
+            counts[key] = counts.get(key, 0) + 1
+    assert len(counts) == 9 + 36 + 84 + 126
+    every = np.array([counts[key] for key in keys_of(pairs_of_size(9, 2))]) / 600
+    assert abs(every - 17 / 36).max() < 4.5 * np.sqrt(17 / 36 * 19 / 36 / 600)
+
+
+def test_leverage_halves_the_middle_size_and_rounds_fairly() -> None:
+    """8 units: 8, 28, 56 pairs, and 35 of the middle size, drawn half as often."""
+    rng = np.random.default_rng(0)
+    drawn = []
+    for _ in range(400):
+        half, _, _ = leverage_shap.pairs(8, 60, rng)
+        assert len(half) == len(set(keys_of(np.concatenate([half, ~half])))) / 2 == 60
+        drawn.append(np.bincount(half.sum(1), minlength=5))
+    np.testing.assert_allclose(np.mean(drawn, axis=0), [0, 8, 20.8, 20.8, 10.4], atol=0.1)
 
 
 def test_subsets_are_uniform_over_those_of_their_size() -> None:

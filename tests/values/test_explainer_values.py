@@ -51,14 +51,33 @@ def test_exact_shapley_shares_the_pair() -> None:
     assert played.evaluations == 8
 
 
-def test_kernel_shap_shares_the_pair_after_all_eight_coalitions() -> None:
-    played, estimate = game("kernel_shap")
+@pytest.mark.parametrize("name", ["kernel_shap", "leverage_shap"])
+def test_regressions_share_the_pair_after_all_eight_coalitions(name: str) -> None:
+    played, estimate = game(name)
     np.testing.assert_allclose(estimate.scores, [3, 3, 2])
     np.testing.assert_array_equal(estimate.standard_error, 0)
     assert played.evaluations == 8
 
 
-@pytest.mark.parametrize("name", ["occlusion", "exact_shapley", "kernel_shap"])
+def test_permutation_shap_shares_the_pair_after_one_order_and_its_reverse() -> None:
+    played, estimate = game("permutation_shap", evaluations=4)
+    np.testing.assert_allclose(estimate.scores, [3, 3, 2])
+    assert played.evaluations == 2 + 4
+
+
+def test_banzhaf_halves_the_pair() -> None:
+    """In half of the coalitions of the others the partner is there: 6 / 2 each, and 2."""
+    played, estimate = game("banzhaf")
+    np.testing.assert_allclose(estimate.scores, [3, 3, 2])
+    three = scores("banzhaf", value=lambda z: 8.0 * z.all(1))
+    np.testing.assert_allclose(three, [2, 2, 2])  # both partners are there in a quarter
+    assert played.evaluations == 8
+
+
+GAMES = ["banzhaf", "exact_shapley", "kernel_shap", "leverage_shap", "occlusion"]
+
+
+@pytest.mark.parametrize("name", [*GAMES, "permutation_shap"])
 def test_a_single_unit_gets_everything(name: str) -> None:
     def single(present: Bools) -> Floats:
         return 5.0 * present[:, 0] - 2
@@ -67,7 +86,7 @@ def test_a_single_unit_gets_everything(name: str) -> None:
 
 
 def test_a_unit_that_does_nothing_gets_nothing() -> None:
-    for name in ("occlusion", "exact_shapley", "kernel_shap"):
+    for name in (*GAMES, "permutation_shap"):
         found = scores(name, value=lambda z: pair(z[:, 1:]), u=4)
         np.testing.assert_allclose(found[0], 0, atol=1e-12)
 
@@ -113,7 +132,7 @@ def test_lime_distances() -> None:
 # ------------------------------------------------------------------------------ budgets
 
 
-@pytest.mark.parametrize("name", ["kernel_shap"])
+@pytest.mark.parametrize("name", ["banzhaf", "kernel_shap", "leverage_shap"])
 def test_too_few_evaluations_are_refused(name: str) -> None:
     with pytest.raises(
         ConfigError,
@@ -121,6 +140,11 @@ def test_too_few_evaluations_are_refused(name: str) -> None:
         r"Give more, or use larger units \(units='windows'\)\.",
     ):
         game(name, value=lambda z: z.sum(1), u=20, evaluations=79)
+
+
+def test_an_order_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"evaluations = 37 is too few for 20 .* need 38\. Give"):
+        game("permutation_shap", value=lambda z: z.sum(1), u=20, evaluations=37)
 
 
 def test_exact_shapley_refuses_to_enumerate_a_sequence() -> None:

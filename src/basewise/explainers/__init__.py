@@ -17,11 +17,14 @@ __all__ = ["EXPLAINERS", "MASKINGS", "REFERENCES", "UNITS", "explain"]
 EXPLAINERS = Registry(
     "explainer",
     {
+        "banzhaf": "basewise.explainers.banzhaf:Banzhaf",
         "exact_shapley": "basewise.explainers.exact_shapley:ExactShapley",
         "integrated_gradients": "basewise.explainers.integrated_gradients:IntegratedGradients",
         "kernel_shap": "basewise.explainers.kernel_shap:KernelShap",
+        "leverage_shap": "basewise.explainers.leverage_shap:LeverageShap",
         "lime": "basewise.explainers.lime:Lime",
         "occlusion": "basewise.explainers.occlusion:Occlusion",
+        "permutation_shap": "basewise.explainers.permutation_shap:PermutationShap",
     },
 )
 

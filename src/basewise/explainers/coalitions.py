@@ -16,14 +16,14 @@ __all__ = ["fit_pairs", "solver", "subsets"]
 def subsets(sizes: Ints, u: int, rng: np.random.Generator) -> Bools:
     """Coalitions, (n, u), each drawn uniformly from those of its size, (n,)."""
     draws = rng.random((len(sizes), u))
-    ranked = np.pad(np.sort(draws, axis=1), ((0, 0), (1, 0)), constant_values=-1)
-    return draws <= ranked[np.arange(len(sizes)), sizes][:, None]
+    last = np.sort(draws, axis=1)[np.arange(len(sizes)), sizes - 1]
+    return draws <= np.where(sizes > 0, last, -1)[:, None]
 
 
 def fit_pairs(
-    half: Bools, gains: Floats, weights: Floats, total: float, sampled: int
+    half: Bools, gains: Floats, weights: Floats, drawn: Floats, total: float | None = None
 ) -> tuple[Floats, Floats]:
-    """Scores that fit complement pairs best by weighted squares and sum to `total`.
+    """Scores that fit complement pairs best by weighted squares.
 
     Interactions of even order cancel within a pair, so only the difference of its two values
     speaks (Covert & Lee 2021, section 4.2): `v(z) - v(not z) = (2 z - 1) @ scores`.
@@ -35,36 +35,41 @@ def fit_pairs(
     gains : (m,) float
         Its value less that of its complement.
     weights : (m,) float
-    total : float
-        Value of all units less that of none.
-    sampled : int
-        How many pairs, at the end, were drawn; the others were all of their kind.
+    drawn : (m,) float
+        1 where a pair is one of very many of its kind, drawn at random, 0 where all of its
+        kind are there; between them, the share of its kind that was not drawn.
+    total : float, optional
+        What the scores have to sum to.
 
     Returns
     -------
     scores : (u,) float
     standard_error : (u,) float
-        Of drawing, by the sandwich estimator (White 1980); 0 where all pairs were there.
+        Of drawing, by the sandwich estimator (White 1980).
     """
-    signs = half * 2.0 - 1
+    signs = np.where(half, 1.0, -1.0)
     root = np.sqrt(weights)[:, None] * signs
     gram: Floats = root.T @ root
-    # The sum of the scores is given, so adding its square changes nothing but the condition.
-    gram += float(np.trace(gram)) / len(gram) ** 2
-    solve = solver(gram)
-    ones = solve(np.ones(len(gram)))
-    free = solve(signs.T @ (weights * gains))
-    scores = free + ones * (total - free.sum()) / ones.sum()
+    if total is not None:  # the square of a sum that is given changes but the condition
+        gram += float(np.trace(gram)) / len(gram) ** 2
+    inverse = solver(gram)(np.eye(len(gram)))
+    scores = inverse @ (signs.T @ (weights * gains))
+    if total is not None:
+        ones = inverse.sum(1)
+        scores += ones * (total - scores.sum()) / ones.sum()
+        inverse -= np.outer(ones, ones) / ones.sum()
+    return scores, _sandwich(signs, gains - signs @ scores, weights, drawn, inverse)
 
-    if not sampled:
-        return scores, np.zeros(len(scores))
-    drawn = slice(len(signs) - sampled, None)
-    pull = solve(signs[drawn].T).T
-    pull -= pull.sum(1, keepdims=True) * (ones / ones.sum())
-    residual = weights[drawn] * (gains - signs @ scores)[drawn]
-    spare = max(1 - (len(scores) - 1) / len(signs), 1e-3)
-    variance: Floats = residual**2 @ pull**2 / spare
-    return scores, np.sqrt(variance)
+
+def _sandwich(
+    signs: Floats, residual: Floats, weights: Floats, drawn: Floats, inverse: Floats
+) -> Floats:
+    """Standard errors of the scores, (u,); single precision is enough for them."""
+    some = drawn > 0
+    pull = signs[some].astype(np.float32) @ inverse.astype(np.float32)
+    noise = (weights * residual)[some] ** 2 * drawn[some]
+    spare = max(1 - len(inverse) / len(signs), 1e-3)
+    return np.asarray(np.sqrt(noise @ np.square(pull, out=pull) / spare))
 
 
 def solver(gram: Floats) -> Callable[[Floats], Floats]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from itertools import combinations
 from math import comb
 from typing import Annotated, ClassVar
@@ -16,7 +17,7 @@ from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
 from basewise.types import Bools, Floats, Kind
 
-__all__ = ["KernelShap", "budget_for", "pairs_of_size"]
+__all__ = ["KernelShap", "budget_for", "gains_of", "pairs_of_size"]
 
 
 @component
@@ -43,10 +44,15 @@ class KernelShap(Perturbation):
         budget = budget_for("kernel_shap", self.evaluations, game.n_units)
         if game.n_units == 1:
             return Estimate(np.array([game.full - game.empty]), np.zeros(1))
-        half, weights, sampled = pairs(game.n_units, budget, rng)
-        values = yield np.concatenate([half, ~half])
-        gains = values[: len(half)] - values[len(half) :]
-        return Estimate(*fit_pairs(half, gains, weights, game.full - game.empty, sampled))
+        half, weights, drawn = pairs(game.n_units, budget, rng)
+        gains = yield from gains_of(half)
+        return Estimate(*fit_pairs(half, gains, weights, drawn, game.full - game.empty))
+
+
+def gains_of(half: Bools) -> Generator[Bools, Floats, Floats]:
+    """Ask for coalitions, (m, u), and their complements: what each is worth more, (m,)."""
+    values = yield np.concatenate([half, ~half])
+    return values[: len(half)] - values[len(half) :]
 
 
 def budget_for(method: str, evaluations: int | None, u: int) -> int:
@@ -68,7 +74,7 @@ def budget_for(method: str, evaluations: int | None, u: int) -> int:
     return min(evaluations, every)
 
 
-def pairs(u: int, budget: int, rng: np.random.Generator) -> tuple[Bools, Floats, int]:
+def pairs(u: int, budget: int, rng: np.random.Generator) -> tuple[Bools, Floats, Floats]:
     """Complement pairs that stand for the Shapley kernel over `u` units.
 
     Returns
@@ -76,8 +82,8 @@ def pairs(u: int, budget: int, rng: np.random.Generator) -> tuple[Bools, Floats,
     half : (m, u) bool
         One coalition of each pair; 2 m is at most `budget`.
     weights : (m,) float
-    sampled : int
-        How many of them, at the end, were drawn at random.
+    drawn : (m,) float
+        1 where a pair was drawn at random, 0 where all of its size are there.
     """
     sizes = np.arange(1, u // 2 + 1)
     kernel = (u - 1) / (sizes * (u - sizes))
@@ -98,7 +104,8 @@ def pairs(u: int, budget: int, rng: np.random.Generator) -> tuple[Bools, Floats,
         rest = kernel[first:]
         blocks.append(subsets(rng.choice(sizes[first:], sampled, p=rest / rest.sum()), u, rng))
         weights.append(np.full(sampled, rest.sum() / sampled))
-    return np.concatenate(blocks), np.concatenate(weights), sampled
+    drawn = np.arange(budget // 2 - left + sampled) >= budget // 2 - left
+    return np.concatenate(blocks), np.concatenate(weights), drawn.astype(float)
 
 
 def pairs_of_size(u: int, size: int) -> Bools:

@@ -1,0 +1,48 @@
+"""Banzhaf values (Banzhaf 1965; Wang & Jia 2023, arXiv 2205.15466)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from basewise.explainers.coalitions import fit_pairs
+from basewise.explainers.game import Estimate, Game, Play
+from basewise.explainers.kernel_shap import budget_for, gains_of
+from basewise.explainers.perturbation import Perturbation
+from basewise.registry import component
+from basewise.types import Kind
+
+__all__ = ["Banzhaf"]
+
+
+@component
+class Banzhaf(Perturbation):
+    """What a unit adds on average over all coalitions of the others, each equally likely.
+
+    They are the slopes of the plane that fits all 2**u values best (Hammer & Holzman 1992),
+    fitted here to coalitions drawn uniformly, in complement pairs (Kernel Banzhaf, Liu et al.
+    2024, arXiv 2410.08336), or to all where the budget allows. Half of the units are absent
+    in most coalitions; scores do not sum to the gain.
+
+    Attributes
+    ----------
+    evaluations : int or None
+        Coalitions asked for, at least 4 per unit; None means `2 * units + 2048`.
+    """
+
+    kind: ClassVar[Kind] = "ranking"
+
+    evaluations: Annotated[int, Field(ge=2)] | None = None
+
+    def estimate(self, game: Game, rng: np.random.Generator) -> Play:
+        u = game.n_units
+        budget = budget_for("banzhaf", self.evaluations, u)
+        if budget + 2 >= 2**u:
+            half = (np.arange(2 ** (u - 1))[:, None] >> np.arange(u)) & 1 == 1
+        else:
+            half = rng.random((budget // 2, u)) < 0.5
+        gains = yield from gains_of(half)
+        same = np.ones(len(half))
+        return Estimate(*fit_pairs(half, gains, same, same * (budget + 2 < 2**u)))
