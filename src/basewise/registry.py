@@ -78,7 +78,8 @@ def settings_of(component: Any) -> dict[str, Any]:
     for field in dataclasses.fields(component):
         value = getattr(component, field.name)
         if dataclasses.is_dataclass(value):
-            value = {"type": Registry.name_of(value)} | settings_of(value)
+            kind = {"type": Registry.name_of(value)} if Registry.names_it(value) else {}
+            value = kind | settings_of(value)
         found[field.name] = value
     return found
 
@@ -143,6 +144,11 @@ class Registry:
             if isinstance(error, UnknownName):
                 raise
             raise type(error)(f"{self.kind} {name!r}: {error}") from None
+
+    @staticmethod
+    def names_it(component: Any) -> bool:
+        """Whether the component's class is in a table."""
+        return Registry.name_of(component) != type(component).__name__
 
     @staticmethod
     def name_of(component: Any) -> str:

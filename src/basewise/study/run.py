@@ -35,14 +35,13 @@ from basewise.store import (
 )
 from basewise.study import biology, measures
 from basewise.study.results import Run
-from basewise.study.study import Study
+from basewise.study.study import FORMAT, Study
 from basewise.study.watch import Log, Silent, Step, Watcher
-from basewise.train.baseline import KmerBaseline
+from basewise.train.baseline import Baseline, KmerBaseline
 from basewise.types import Attribution, Record
 
-__all__ = ["FORMAT", "run_study"]
+__all__ = ["run_study"]
 
-FORMAT = 1  # of a run's folder; part of every fingerprint
 PART = 100  # records in one part file
 SPLITS = ("train", "dev", "test")
 PREPARED = [f"data/{name}.parquet" for name in (*SPLITS, "explained")] + ["data/summary.json"]
@@ -170,7 +169,9 @@ class _Runner:
         rows: list[pd.DataFrame] = []
         with self.watcher.step("predict", len(models) + 1) as step:
             baseline = KmerBaseline().fit(records["train"], records["dev"])
-            judged = [(name, "model", model) for name, model in models.items()]
+            judged: list[tuple[str, str, Model | Baseline]] = [
+                (name, "model", model) for name, model in models.items()
+            ]
             judged.append((measures.BASELINE, "baseline", baseline))
             for i, (name, kind, model) in enumerate(judged):
                 step.at(i, note=name)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from basewise.study.datasets import Dataset
     from basewise.study.models import Source
 
-__all__ = ["DATASETS", "MODELS", "About", "Biology", "Study", "load_study", "study_from"]
+__all__ = ["DATASETS", "FORMAT", "MODELS", "About", "Biology", "Study", "load_study", "study_from"]
 
 DATASETS = Registry(
     "data set",
@@ -110,7 +110,7 @@ class Study:
 
 
 TABLES = ("study", "data", "models", "target", "explainers", "biology")
-RESULTS = ("places", "versions", "hashes")  # what a lock file holds beside the study
+FORMAT = 1  # of a run's folder and its lock file; part of every fingerprint
 
 
 def load_study(path: str | Path) -> Study:
@@ -128,17 +128,23 @@ def load_study(path: str | Path) -> Study:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}; give a study file.") from None
     try:
-        if path.suffix == ".json":
-            tables = json.loads(text)
-            tables = {k: v for k, v in tables.items() if k not in RESULTS}
-        else:
-            tables = tomllib.loads(text)
+        tables = (json if path.suffix == ".json" else tomllib).loads(text)
     except ValueError as error:
         raise ConfigError(f"{path}: {error}.") from None
+    if path.suffix == ".json":
+        tables = _of_lock(path, tables)
     try:
         return study_from(tables)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _of_lock(path: Path, lock: Any) -> dict[str, Any]:
+    """The study in a lock file."""
+    if not isinstance(lock, dict) or lock.get("format") != FORMAT:
+        said = lock.get("format") if isinstance(lock, dict) else None
+        raise ConfigError(f"{path} is no lock file of format {FORMAT} (it says {said!r}).")
+    return {key: value for key, value in lock.items() if key in TABLES}
 
 
 def study_from(tables: Mapping[str, Any]) -> Study:

@@ -1,0 +1,116 @@
+"""The command line, as a user meets it: real processes, exit codes, one-line errors."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from basewise.data.grammar import PromoterGrammar
+from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
+from basewise.models.model import Model
+from basewise.store import read_attributions
+from basewise.tokenize.nucleotide import Nucleotide
+
+
+def basewise(*arguments, cwd=None):
+    code = "from basewise.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, cwd=cwd
+    )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A CSV of sequences, a FASTA of the same, and a saved model."""
+    folder = tmp_path_factory.mktemp("commands")
+    records = PromoterGrammar(length=150, tss=110).make(30, seed=5)
+    table = pd.DataFrame([(r.sequence, r.label) for r in records], columns=["sequence", "label"])
+    table.to_csv(folder / "data.csv", index=False)
+    fasta = "".join(f">{r.id}\n{r.sequence}\n" for r in records[:3])
+    (folder / "three.fa").write_text(fasta)
+    network = CnnForSequenceClassification(CnnConfig(channels=4, dilations=[1], num_labels=2))
+    Model(network, Nucleotide(), ("non-promoter", "promoter"), "small").save(folder / "model")
+    return folder
+
+
+def test_help_names_every_command():
+    done = basewise("--help")
+    assert done.returncode == 0
+    for name in ("demo", "init", "run", "check", "status", "report", "audit", "predict", "explain"):
+        assert name in done.stdout
+
+
+def test_version():
+    assert basewise("--version").stdout.strip() == "0.1.0"
+
+
+def test_audit_prints_findings_and_writes_json(home, tmp_path):
+    done = basewise("audit", home / "data.csv", "-o", tmp_path / "audit.json")
+    assert done.returncode == 0, done.stderr
+    assert "data: 30 rows" in done.stdout
+    assert json.loads((tmp_path / "audit.json").read_text())["findings"]
+
+
+def test_predict_writes_a_column_per_label(home, tmp_path):
+    done = basewise(
+        "predict", home / "three.fa", "--model", home / "model", "-o", tmp_path / "p.csv"
+    )
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert list(table.columns) == ["id", "non-promoter", "promoter"]
+    np.testing.assert_allclose(table[["non-promoter", "promoter"]].sum(axis=1), 1)
+
+
+def test_explain_writes_attributions(home, tmp_path):
+    out = tmp_path / "a.parquet"
+    arguments = ("--model", home / "model", "--target", "promoter", "-o", out)
+    settings = ("--explainer", "occlusion", "--set", "units={type='windows', size=50}")
+    done = basewise("explain", home / "three.fa", *arguments, *settings)
+    assert done.returncode == 0, done.stderr
+    assert [len(a.scores) for a in read_attributions(out)] == [3, 3, 3]
+
+
+def test_list_and_show_speak_of_every_component():
+    assert "kernel_shap" in basewise("list", "explainers").stdout
+    shown = basewise("show", "explainer", "lime").stdout
+    assert "kernel_width = 25.0" in shown
+    assert "Ribeiro" in shown or "surrogate" in shown
+
+
+def test_init_prints_a_study_that_loads(tmp_path):
+    from basewise.study import load_study
+
+    (tmp_path / "study.toml").write_text(basewise("init").stdout)
+    assert load_study(tmp_path / "study.toml").about.name == "my_study"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("audit", "nothing.csv"), "nothing.csv"),
+        (("run", "nothing.toml"), "nothing.toml"),
+        (("show", "explainer", "kernelshap"), "Did you mean 'kernel_shap'?"),
+        (("list", "explaners"), "Did you mean 'explainers'?"),
+        (("report", "."), "lock.json"),
+        (("predict", "x.fa", "--model", "nowhere", "-o", "y.csv"), "nowhere"),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_code_2(arguments, message, tmp_path):
+    done = basewise(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("basewise: ")
+    assert message in done.stderr
+    assert not done.stdout
+
+
+def test_an_unknown_label_is_refused_with_the_known_ones(home, tmp_path):
+    out = tmp_path / "a.parquet"
+    arguments = ("--model", home / "model", "--target", "1", "-o", out)
+    done = basewise("explain", home / "three.fa", *arguments)
+    assert done.returncode == 2
+    assert "non-promoter, promoter" in done.stderr
+    assert not out.exists()

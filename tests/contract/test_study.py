@@ -1,0 +1,229 @@
+"""A whole study on tiny data: what it writes, what it keeps, what it computes again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from basewise.data.grammar import PromoterGrammar
+from basewise.errors import ConfigError, DataError, StoreError
+from basewise.study import load_study, open_run, run_study
+
+STUDY = """
+[study]
+name = "tiny"
+seed = 3
+explained = 12
+
+[data]
+train = "train.csv"
+dev = "dev.csv"
+test = "test.csv"
+labels = { "0" = "non-promoter", "1" = "promoter" }
+tss = 110
+
+[models.cnn]
+type = "cnn"
+network = { channels = 8, dilations = [1], stem_kernel = 7 }
+training = { epochs = 1, batch_size = 32 }
+
+[target]
+label = "promoter"
+
+[explainers.occlusion]
+units = "bases"
+
+[explainers.shap]
+type = "kernel_shap"
+units = { type = "windows", size = 20 }
+evaluations = 60
+
+[biology]
+shuffles = 1
+draws = 99
+"""
+NAMES = {"promoter": 1, "non-promoter": 0}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with three files of sequences and a study file."""
+    folder = tmp_path_factory.mktemp("study")
+    records = PromoterGrammar(length=150, tss=110).make(120, seed=1)
+    for name, some in (("train", records[:60]), ("dev", records[60:80]), ("test", records[80:])):
+        rows = [(r.sequence, NAMES[str(r.label)]) for r in some]
+        pd.DataFrame(rows, columns=["sequence", "label"]).to_csv(
+            folder / f"{name}.csv", index=False
+        )
+    (folder / "tiny.toml").write_text(STUDY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(home):
+    return run_study(load_study(home / "tiny.toml"), home / "runs" / "tiny", home)
+
+
+def snapshot(folder: Path) -> dict[str, int]:
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in files}
+
+
+def changed(folder: Path, before: dict[str, int]) -> set[str]:
+    always = {"log.jsonl", "lock.json"}
+    return {f for f, at in snapshot(folder).items() if before.get(f) != at} - always
+
+
+def test_every_promised_file_is_there(finished):
+    found = snapshot(finished.folder)
+    for name in (
+        "lock.json", "audit.json", "data/summary.json", "models/cnn/model.safetensors",
+        "predictions/cnn.parquet", "metrics/models.parquet", "metrics/explainers.parquet",
+        "biology/hits.parquet", "biology/class_enrichment.parquet",
+    ):  # fmt: skip
+        assert name in found
+    assert not [f for f in found if ".part" in f or f.split("/")[-1].startswith(".")]
+
+
+def test_every_record_is_explained_once_by_every_explainer(finished):
+    ids = [record.id for record in finished.records("explained")]
+    assert len(set(ids)) == 12
+    for explainer in finished.explainers:
+        found = finished.attributions("cnn", explainer)
+        assert [a.record_id for a in found] == ids
+        assert {str(a.target) for a in found} == {"log-odds of promoter"}
+
+
+def test_the_model_stands_beside_the_baseline(finished):
+    metrics = finished.model_metrics
+    assert set(metrics["model"]) == {"cnn", "6-mer baseline"}
+    assert set(metrics["positive"]) == {"promoter"}
+    assert (metrics["low"] <= metrics["high"]).all()
+
+
+def test_running_again_computes_nothing(home, finished):
+    before = snapshot(finished.folder)
+    run_study(load_study(home / "tiny.toml"), finished.folder, home)
+    assert not changed(finished.folder, before)
+
+
+def test_changing_one_explainer_recomputes_only_it(home, finished, tmp_path):
+    study = tmp_path / "tiny.toml"
+    study.write_text(STUDY.replace("evaluations = 60", "evaluations = 62"))
+    before = snapshot(finished.folder)
+    run_study(load_study(study), finished.folder, home)
+    new = {f for f in changed(finished.folder, before) if f.startswith("attributions")}
+    assert len(new) == 1
+    assert new.pop().startswith("attributions/cnn/shap-")
+    assert not [f for f in changed(finished.folder, before) if f.startswith(("models", "data"))]
+    run_study(load_study(home / "tiny.toml"), finished.folder, home)
+
+
+def test_the_lock_runs_the_study_again(home, finished, tmp_path):
+    again = run_study(load_study(finished.folder / "lock.json"), tmp_path / "again", home)
+    for explainer in finished.explainers:
+        for a, b in zip(
+            finished.attributions("cnn", explainer),
+            again.attributions("cnn", explainer),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(a.scores, b.scores)
+    assert finished.lock["places"] == again.lock["places"]
+
+
+def test_a_broken_part_is_made_again(home, finished):
+    part = next(finished.parts("cnn", "occlusion"))
+    whole = part.read_bytes()
+    part.write_bytes(whole[: len(whole) // 2])
+    run_study(load_study(home / "tiny.toml"), finished.folder, home)
+    assert len(finished.attributions("cnn", "occlusion")) == 12
+
+
+def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(home, finished, tmp_path):
+    """SIGKILL after ever longer times, until a run lives to its end."""
+    code = (
+        "import sys; from pathlib import Path; from basewise.study import load_study, run_study;"
+        "run_study(load_study(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]))"
+    )
+    arguments = [str(home / "tiny.toml"), str(tmp_path / "killed"), str(home)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    kills, wait = 0, 4.0
+    for _ in range(20):
+        process = subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment)
+        try:
+            assert process.wait(wait) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills, wait = kills + 1, wait * 1.5
+    assert kills
+    found = open_run(tmp_path / "killed")
+    for explainer in finished.explainers:
+        for a, b in zip(
+            finished.attributions("cnn", explainer),
+            found.attributions("cnn", explainer),
+            strict=True,
+        ):
+            np.testing.assert_allclose(a.scores, b.scores, rtol=1e-5, atol=1e-6)
+    assert not list((tmp_path / "killed").rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("[models.cnn]", "[modells.cnn]", r"no table \[modells\]\. Did you mean 'models'\?"),
+        ("evaluations = 60", "evaluation = 60", "Did you mean 'evaluations'"),
+        ('type = "kernel_shap"', 'type = "kernelshap"', "Did you mean 'kernel_shap'"),
+        ("evaluations = 60", "evaluations = -1", "evaluations = -1"),
+        ('label = "promoter"', 'read = "logit"', r"\[target\] needs the setting 'label'"),
+        ("channels = 8", "chanels = 8", "no setting 'chanels'"),
+        ('name = "tiny"', 'name = "../up"', "name = '../up'"),
+        ("[study]", "[study", "tiny.toml"),
+    ],
+)
+def test_a_wrong_study_is_refused_in_one_line(home, tmp_path, old, new, message):
+    assert old in STUDY
+    (tmp_path / "tiny.toml").write_text(STUDY.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=message) as caught:
+        run_study(load_study(tmp_path / "tiny.toml"), tmp_path / "run", home)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_target_that_is_no_class_is_refused_before_anything_is_trained(home, tmp_path):
+    (tmp_path / "tiny.toml").write_text(STUDY.replace('label = "promoter"', 'label = "promotor"'))
+    with pytest.raises(ConfigError, match="its classes are non-promoter, promoter"):
+        run_study(load_study(tmp_path / "tiny.toml"), tmp_path / "run", home)
+    assert not (tmp_path / "run" / "models").exists()
+
+
+def test_missing_data_say_where_they_were_looked_for(home, tmp_path):
+    with pytest.raises(DataError, match="--data DIR"):
+        run_study(load_study(home / "tiny.toml"), tmp_path / "run", tmp_path)
+
+
+def test_bad_data_leave_earlier_results_untouched(home, finished, tmp_path):
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.csv").write_bytes((home / f"{name}.csv").read_bytes())
+    with open(tmp_path / "test.csv", "a") as file:
+        file.write("ACGTXX,1\n")
+    before = snapshot(finished.folder)
+    with pytest.raises(DataError, match=r"test\.csv.*42"):
+        run_study(load_study(home / "tiny.toml"), finished.folder, tmp_path)
+    assert not changed(finished.folder, before)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(StoreError, match=r"no lock\.json"):
+        open_run(tmp_path)
+
+
+def test_the_log_is_json_lines(finished):
+    lines = (finished.folder / "log.jsonl").read_text().splitlines()
+    assert {"start", "complete"} <= {json.loads(line)["event"] for line in lines}
