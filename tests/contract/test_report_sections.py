@@ -176,14 +176,30 @@ def test_examples_are_the_most_confident_of_each_kind(run: Run) -> None:
     frame = run.predictions("cnn")
     promoter, called = frame["label"] == "promoter", frame["predicted"] == "promoter"
     p = frame["p:promoter"]
+    typical = frame[promoter & called].sort_values("p:promoter", ascending=False)["record_id"]
     best = {
-        "True positive": frame.loc[p[promoter & called].idxmax(), "record_id"],
-        "False positive": frame.loc[p[~promoter & called].idxmax(), "record_id"],
-        "False negative": frame.loc[p[promoter & ~called].idxmin(), "record_id"],
-        "True negative": frame.loc[p[~promoter & ~called].idxmin(), "record_id"],
+        "True positive, the most confident": frame.loc[p[promoter & called].idxmax(), "record_id"],
+        "True positive, typical": typical.iloc[len(typical) // 2],
+        "False positive, the most confident": frame.loc[
+            p[~promoter & called].idxmax(), "record_id"
+        ],
+        "False negative, the most confident": frame.loc[
+            p[promoter & ~called].idxmin(), "record_id"
+        ],
+        "True negative, the most confident": frame.loc[
+            p[~promoter & ~called].idxmin(), "record_id"
+        ],
     }
     titles = [figure.title for figure in figures(render("attributions", run))]
-    assert titles[:4] == [f"{kind}: {id}" for kind, id in best.items()]
+    assert titles[:5] == [f"{kind}: {id}" for kind, id in best.items()]
+
+
+def test_kinds_of_records_that_do_not_occur_are_named(own: Run) -> None:
+    frame = own.predictions("cnn")
+    change(own, "predictions/cnn", "predictions", predicted=frame["label"])
+    section = render("attributions", own)
+    assert "(no explained record is a false positive or a false negative)" in words(section)
+    assert len(figures(section)) == 4  # three logos and the profiles
 
 
 def test_a_logo_stacks_every_explainer_and_marks_what_is_known(run: Run) -> None:
@@ -258,6 +274,26 @@ def test_a_motif_claim_holds_against_every_null(own: Run) -> None:
     assert "TATA (−35 to −20): 4 of 4 explainers" not in said
 
 
+def test_a_null_that_could_not_be_tested_is_named(own: Run) -> None:
+    frame = own.attribution_enrichment
+    frame.loc[frame["null"] == "same position", ["effect", "low", "high", "q"]] = np.nan
+    write_frame(
+        own.folder / "biology" / "attribution_enrichment.parquet", frame, "attribution_enrichment"
+    )
+    said = words(render("biology", own))
+    assert "than matched stretches of the same sequence. With lime" in said
+    assert "It could not be compared with the same place in sequences without the motif." in said
+
+
+def test_an_odds_ratio_of_zero_is_drawn_off_the_axis(own: Run) -> None:
+    frame = own.class_enrichment
+    frame.loc[frame["motif"] == "DPE", ["effect", "low", "high"]] = (0.0, 0.0, 3.4)
+    write_frame(own.folder / "biology" / "class_enrichment.parquet", frame, "class_enrichment")
+    first = next(f for f in figures(render("biology", own)) if "odds ratio" in f.drawing)
+    assert first.drawing.count("◂") == 2  # once per null
+    assert first.drawing.count("<circle") == 6
+
+
 def test_nothing_found_is_said(own: Run) -> None:
     change(own, "biology/attribution_enrichment", "attribution_enrichment", q=0.4)
     change(own, "biology/class_enrichment", "class_enrichment", q=0.4)
@@ -272,12 +308,10 @@ def test_class_sentences_give_shares_effect_interval_q_and_n(run: Run) -> None:
         "TATA (−35 to −20) is less frequent in promoter than in the other sequences: 23.0 % "
         "against 52.7 %, odds ratio 0.268 [0.240, 0.300], q < 0.001, n = 2,960 and 2,960." in said
     )
-    assert "no sequence has a hit" in str(figures(render("biology", run))) or any(
-        "no sequence has a hit" in row
-        for block in walk(render("biology", run).blocks)
-        if isinstance(block, Table)
-        for row in block.rows
-    )
+    tables = [block for block in walk(render("biology", run).blocks) if isinstance(block, Table)]
+    reasons = [row[-1] for row in tables[0].rows]
+    assert tables[0].columns[-1] == "No result"
+    assert reasons == ["", "", "", "", "no sequence has a hit"]
 
 
 # ---------------------------------------------------------------- audit, limits, methods

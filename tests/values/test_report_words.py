@@ -8,7 +8,16 @@ import pytest
 
 from basewise.report.blocks import Table
 from basewise.report.draw import position_ticks, ticks
-from basewise.report.words import counted, estimate, listing, number, p_value, percent, sample
+from basewise.report.words import (
+    counted,
+    equals,
+    estimate,
+    listing,
+    number,
+    p_value,
+    percent,
+    sample,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +29,9 @@ from basewise.report.words import counted, estimate, listing, number, p_value, p
         (12.345, "12.3"),
         (99.96, "100"),
         (1234.5, "1,230"),
-        (0.99987, "1.00"),
+        (0.99987, "0.9999"),
+        (0.9999999, ">\N{NO-BREAK SPACE}0.9999"),
+        (0.99949, "0.999"),
         (1.2e-5, "1.20 × 10⁻⁵"),
         (-3.456e9, "−3.46 × 10⁹"),
         (0.0, "0"),
@@ -42,6 +53,7 @@ def test_a_number_has_three_significant_digits(value: float | None, said: str) -
         (3.09, 2.7, 12.0, "3.1 [2.7, 12.0]"),
         (0.0004, -0.0101, 0.3, "4.00 × 10⁻⁴ [−0.0101, 0.300]"),
         (1.0, -0.001, 2.0, "1.00 [0.00, 2.00]"),
+        (0.99961, 0.9984, 1.0, "0.9996 [0.998, 1.00]"),
         (0.5, math.nan, 0.6, "0.500"),
         (0.5, None, None, "0.500"),
     ],
@@ -61,6 +73,8 @@ def test_small_words() -> None:
     assert p_value(math.nan) == "–"
     assert percent(0.527) == f"52.7{space}%"
     assert percent(math.nan) == "–"
+    assert equals("p", 0.25) == f"p{space}={space}0.250"
+    assert equals("p", 1 - 1e-12) == f"p{space}>{space}0.9999"
     assert sample(2960, 12) == f"n{space}={space}2,960 and 12"
     assert counted(1, "class", "classes") == "1 class"
     assert counted(1072, "sequence") == "1,072 sequences"

@@ -16,7 +16,7 @@ from basewise.report.blocks import Block, Figure, Section, SubHeading, Text
 from basewise.report.draw import Curve, profile
 from basewise.report.lock import target_of, tss_of
 from basewise.report.logo import best_window, logo
-from basewise.report.words import MINUS, counted, listing, number
+from basewise.report.words import MINUS, counted, equals, listing, number
 from basewise.store import read_attributions
 from basewise.study.results import Run
 from basewise.types import Attribution, Floats, Record, Span, Target
@@ -89,7 +89,7 @@ class Attributions:
             room -= len(shown) * len(told)
             figures = _logos(run, told, shown, predictions, target)
             if figures:
-                blocks.append(_reading(target, list(told)))
+                blocks.append(_reading(target, list(told), chosen))
             blocks += figures
             if len(shown) < len(chosen):
                 blocks.append(Text(f"The page holds {LOGOS} logos at most; {model} has more."))
@@ -98,7 +98,8 @@ class Attributions:
 
 
 def _examples(run: Run, model: str, predictions: pd.DataFrame, target: Target) -> list[Example]:
-    """The most confident true and false positive and negative among the explained records."""
+    """Of the explained records the most confident of each kind, and a true positive of median
+    confidence, since the most confident may be far from typical."""
     ids = {record.id for record in run.records("explained")}
     score = f"p:{target.label}"
     if not {"record_id", "label", "predicted", score} <= set(predictions.columns):
@@ -107,17 +108,18 @@ def _examples(run: Run, model: str, predictions: pd.DataFrame, target: Target) -
     if frame.empty:
         frame = predictions
     truly, called = frame["label"] == target.label, frame["predicted"] == target.label
-    kinds = (
+    found = []
+    for name, rows, ascending in (
         ("True positive", truly & called, False),
         ("False positive", ~truly & called, False),
         ("False negative", truly & ~called, True),
         ("True negative", ~truly & ~called, True),
-    )
-    found = []
-    for name, rows, ascending in kinds:
+    ):
         ranked = frame[rows].sort_values([score, "record_id"], ascending=[ascending, True])
-        if len(ranked):
-            found.append((name, str(ranked["record_id"].iloc[0])))
+        ids_ranked = [str(id) for id in ranked["record_id"]]
+        found += [(f"{name}, the most confident", id) for id in ids_ranked[:1]]
+        if name == "True positive" and len(ids_ranked) > 2:
+            found.append((f"{name}, typical", ids_ranked[len(ids_ranked) // 2]))
     return found
 
 
@@ -149,14 +151,22 @@ def _attributions(run: Run, model: str, explainer: str) -> Iterable[Attribution]
         yield from read_attributions(part)
 
 
-def _reading(target: Target, explainers: list[str]) -> Text:
+def _absent(examples: Sequence[Example]) -> str:
+    """Which kinds of records there are none of."""
+    kinds = ("True positive", "False positive", "False negative", "True negative")
+    here = " ".join(kind for kind, _ in examples)
+    absent = [kind.lower() for kind in kinds if kind not in here]
+    return f" (no explained record is a {' or a '.join(absent)})" if 0 < len(absent) < 4 else ""
+
+
+def _reading(target: Target, explainers: list[str], examples: Sequence[Example]) -> Text:
     return Text(
         f"Each figure is one sequence under {counted(len(explainers), 'explainer')}: a base stands "
         f"above the line where it speaks for {target.label}, hangs below where it speaks "
         f"against, and is as tall as its share of the {target}. Each explainer has its own scale. "
         "Yellow: stretches planted by the maker of the data, where known. Brackets: motifs of "
-        "the panel found in the sequence, whether the model uses them or not. Four records are "
-        "examples, chosen by the model's confidence; the profiles below speak for all."
+        "the panel found in the sequence, whether the model uses them or not. These are examples, "
+        f"chosen by the model's confidence{_absent(examples)}; the profiles below speak for all."
     )
 
 
@@ -189,7 +199,7 @@ def _said(predictions: pd.DataFrame, id: str, target: Target) -> str:
     first = row.iloc[0]
     said = f"labelled {first['label']}, predicted {first['predicted']}"
     chance = first.get(f"p:{target.label}")
-    return said if chance is None else f"{said}, p({target.label}) = {number(chance)}"
+    return said if chance is None else f"{said}, {equals(f'p({target.label})', chance)}"
 
 
 def _hits_of(hits: pd.DataFrame, id: str) -> list[Span]:

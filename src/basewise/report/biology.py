@@ -125,14 +125,14 @@ def _shuffle_sentence(row: Any) -> str:
 
 def _in_attributions(frame: pd.DataFrame, most: int) -> list[str]:
     """Which motifs the model leans on: a claim has to hold against every null."""
-    frame = _usable(frame)
-    if frame.empty or not {"model", "explainer"} <= set(frame.columns):
+    nulls = [str(null) for null in frame["null"].unique()] if "null" in frame else []
+    frame = having(_usable(frame), "model", "explainer")
+    if frame.empty:
         return []
     sentences: list[str] = []
     for said, of_model in groups(frame, ("model",)):
         claims = []
         explainers = of_model["explainer"].nunique()
-        nulls = [str(null) for null in of_model["null"].unique()]
         for _, own in groups(of_model, ("motif",)):
             claims += _motif_claims(own, said["model"], explainers, nulls)
         if claims:
@@ -157,24 +157,27 @@ def _motif_claims(own: pd.DataFrame, model: str, explainers: int, nulls: list[st
         held: list[list[Any]] = []
         for _, of_explainer in groups(own, ("explainer",)):
             rows = rows_of(of_explainer)
-            if {row.null for row in rows} == set(nulls) and all(
-                row.q < LEVEL and sign * _signed(row) > 0 for row in rows
-            ):
+            if all(row.q < LEVEL and sign * _signed(row) > 0 for row in rows):
                 held.append(rows)
         if not held:
             continue
-        held.sort(key=lambda rows: min(abs(_signed(row)) for row in rows))
+        held.sort(key=lambda rows: (len(rows), min(abs(_signed(row)) for row in rows)))
         rows = held[len(held) // 2]
+        tested = [row.null for row in rows]
+        untested = [_null(null) for null in nulls if null not in tested]
         numbers = listing(_result(row) for row in rows)
         sentence = (
             f"{_name(rows[0])}: {len(held)} of {counted(explainers, 'explainer')} of {model} "
             f"{'gives' if len(held) == 1 else 'give'} its hits {more} attribution than "
-            f"{listing(map(_null, nulls))}. "
+            f"{listing(map(_null, tested))}. "
             f"With {rows[0].explainer} the {rows[0].measure} is {numbers}"
             f"{', in this order' if len(rows) > 1 else ''}; "
             f"{sample(min(row.with_hit for row in rows))} sequences with a hit."
         )
-        claims.append(_Claim(len(held), min(abs(_signed(row)) for row in rows), sentence))
+        if untested:
+            sentence += f" It could not be compared with {listing(untested)}."
+        strength = min(abs(_signed(row)) for row in rows)
+        claims.append(_Claim(len(tested) * len(held), strength, sentence))
     return claims
 
 
@@ -207,7 +210,8 @@ class Biology:
                     "Then the model: do the bases of a motif's hits get more attribution than "
                     "comparable bases? More says that the model takes the motif as a sign for the "
                     "explained class, less as a sign against it. Each null is blind to something, "
-                    "so a claim is made only where an explainer's result holds against all."
+                    "so a claim is made only where an explainer's result holds against each that "
+                    "could be tested."
                 ),
                 Bullets(tuple(_in_attributions(in_attributions, 6))),
                 *_attribution_tables(in_attributions),
@@ -240,7 +244,7 @@ def _attribution_tables(frame: pd.DataFrame) -> list[Block]:
     """Per model a forest for each explainer, all nulls in one; the tables in a fold."""
     blocks: list[Block] = []
     for said, of_model in groups(frame, ("model",)):
-        nulls = [str(null) for null in of_model["null"].unique()]
+        nulls = [str(null) for null in _usable(of_model)["null"].unique()]
         panels, tables = [], []
         for named, rows in groups(of_model, ("explainer",)):
             panels.append(_panel(named["explainer"], _forest(rows, nulls)))
@@ -253,6 +257,8 @@ def _attribution_tables(frame: pd.DataFrame) -> list[Block]:
         legend = "; ".join(
             f"{kind}: against {_null(null)}" for kind, null in zip(kinds, nulls, strict=False)
         )
+        if len(nulls) == 1:
+            legend = f"compared with {_null(nulls[0])}"
         blocks += [
             Figure(
                 f"Model {model}" if frame["model"].nunique() > 1 else "",

@@ -77,15 +77,17 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    fine = high / low < 200
-    found = [m * 10.0**p for p in powers for m in ((1, 2, 5) if fine else (1,))]
-    return [value for value in found if low <= value <= high]
+    """1, 2, 5, 10, ... within a decade or two; powers of ten beyond, at most about four."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    step = max(-(-(last - first) // 5), 1)
+    fine = (1, 2, 5) if high / low < 30 else (1,)
+    powers = [p for p in range(first, last + 1) if p % step == 0]
+    return [m * 10.0**p for p in powers for m in fine if low <= m * 10.0**p <= high]
 
 
 def _plain(value: float) -> str:
     """A tick's label: as short as it can be."""
-    return f"{value + 0:g}".replace("-", MINUS)
+    return f"{value + 0:,g}".replace("-", MINUS)
 
 
 def intervals(
@@ -123,7 +125,7 @@ def intervals(
         if row.chance is not None and math.isfinite(row.chance):
             drawn.append(upright("chance", row.chance, 4, height - 4))
         for i, dot in enumerate(row.dots):
-            if not math.isfinite(dot.value) or (log and dot.value <= 0):
+            if not math.isfinite(dot.value):
                 continue
             y, tone = 13 + 10 * i, f"{dot.tone} open" if i else dot.tone
             if math.isfinite(dot.low) and math.isfinite(dot.high):
@@ -131,6 +133,9 @@ def intervals(
                     f'<line class="whisker {tone}" x1="{at(dot.low)}" x2="{at(dot.high)}" '
                     f'y1="{y}" y2="{y}"/>'
                 )
+            if log and dot.value <= 0:
+                drawn.append(f'<text class="{tone}" x="0" y="{y + 5}">◂</text>')  # off the axis
+                continue
             drawn.append(f'<circle class="dot {tone}" cx="{at(dot.value)}" cy="{y}" r="4"/>')
         lines.append(
             f'<div class="row"><div class="label">{escape(row.label)}</div>'
@@ -228,7 +233,7 @@ def profile(curves: Sequence[Curve], unit: str, *, tss: int | None) -> Markup:
             f'y1="{y(mark):.1f}" y2="{y(mark):.1f}"/>'
             f'<text x="{_LEFT - 6}" y="{y(mark) + 4:.1f}" text-anchor="end">{_plain(mark)}</text>'
         )
-    for index, label in position_ticks(0, length, tss, 6):
+    for index, label in position_ticks(0, length, tss):
         out.append(
             f'<text x="{x(index):.1f}" y="{HEIGHT - _BOTTOM + 16}" text-anchor="middle">'
             f"{label}</text>"

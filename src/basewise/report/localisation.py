@@ -138,13 +138,20 @@ def _table(frame: pd.DataFrame) -> Table:
             records = quantity(of_explainer["n"].max())
             rows.append((named["explainer"], said["model"], records, *_in_order(cells, metrics)))
         rows.append(("chance", said["model"], "", *_in_order(chances, metrics)))
+    columns = ("Explainer", "Model", "Records", *map(_name, metrics))
+    if frame["model"].nunique() == 1:
+        columns, rows = _without(columns, 1), [_without(row, 1) for row in rows]
     meanings = "; ".join(_MEANING[metric] for metric in metrics if metric in _MEANING)
     return Table(
         "One row per model and explainer, mean over records with its 95 % interval; the row of "
         f"chance is what a random order of the bases gives. {meanings}.",
-        ("Explainer", "Model", "Records", *map(_name, metrics)),
+        columns,
         rows,
     )
+
+
+def _without(row: tuple[str, ...], i: int) -> tuple[str, ...]:
+    return row[:i] + row[i + 1 :]
 
 
 def _in_order(cells: dict[str, str], metrics: list[str]) -> list[str]:

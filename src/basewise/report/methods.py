@@ -30,16 +30,7 @@ class Methods:
         """The section."""
         lock = run.lock
         study = lock.get("study", {})
-        blocks: list[Block] = [
-            Text(
-                Markup(
-                    "To repeat it: <code>basewise run {}/lock.json</code> (or its "
-                    "<code>study.toml</code>), with <code>--data</code> and the folder of the data "
-                    "where the study reads files. The lock file holds every setting, also those "
-                    "left at their defaults. Everything random derives from seed {}."
-                ).format(run.folder.name, study.get("seed", "unknown"))
-            )
-        ]
+        blocks: list[Block] = [Text(_again(run, study))]
         blocks += _costs(having(run.explainer_metrics, "model", "explainer"))
         blocks.append(SubHeading("Settings"))
         blocks += [
@@ -62,6 +53,20 @@ class Methods:
         if tables:
             blocks.append(Details("Versions, hashes and places", tables))
         return Section(self.title, tuple(blocks))
+
+
+def _again(run: Run, study: Mapping[str, Any]) -> Markup:
+    """How to repeat the run."""
+    data = " --data DIR" if run.lock.get("data", {}).get("type") == "files" else ""
+    said = Markup(
+        "To repeat it, beside the folder of this run: <code>basewise run {}/lock.json{}</code>. "
+    ).format(run.folder.name, data)
+    if data:
+        said += Markup("<code>DIR</code> is the folder that holds the data. ")
+    return said + (
+        "The lock file holds every setting, also those left at their defaults; "
+        f"everything random derives from seed {study.get('seed', 'unknown')}."
+    )
 
 
 def _pairs(caption: str, left: str, right: str, found: Mapping[str, Any] | None) -> Table | None:

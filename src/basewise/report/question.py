@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from markupsafe import Markup
 
@@ -101,21 +102,25 @@ def _design(run: Run) -> str:
     lock = run.lock
     target = target_of(run)
     parts = []
-    models = [
-        Markup("<b>{}</b> ({})").format(name, settings.get("type", "model"))
-        for name, settings in lock.get("models", {}).items()
-    ]
+    models = [_model(name, settings) for name, settings in lock.get("models", {}).items()]
     if models:
         parts.append(
             Markup("{} learned to tell the classes apart: {}.").format(
                 counted(len(models), "model"), Markup(", ").join(models)
             )
+            if len(models) > 1
+            else Markup("The model {} learned to tell the classes apart.").format(models[0])
         )
     if target is not None:
         parts.append(_read(target))
     if run.explainers:
         parts.append(Markup("It was explained by {}.").format(listing(run.explainers)))
     return Markup(" ").join(parts)
+
+
+def _model(name: str, settings: Mapping[str, Any]) -> Markup:
+    kind = settings.get("type", name)
+    return Markup("<b>{}</b>").format(name) + ("" if kind == name else f" ({kind})")
 
 
 def _read(target: Target) -> Markup:

@@ -9,12 +9,14 @@ __all__ = [
     "MINUS",
     "NONE",
     "counted",
+    "equals",
     "estimate",
     "listing",
     "number",
     "p_value",
     "percent",
     "quantity",
+    "sample",
 ]
 
 MINUS = "−"
@@ -32,6 +34,8 @@ def number(value: float | None) -> str:
     if value and not 1e-3 <= abs(value) < 1e7:
         mantissa, _, power = f"{value:.2e}".partition("e")
         return f"{mantissa} × 10{str(int(power)).translate(_SUPERSCRIPT)}".replace("-", MINUS)
+    if 0.9995 <= value < 1:  # "1.00" would claim too much
+        return f"{value:.4f}" if value < 0.99995 else f">{_SPACE}0.9999"
     return "0" if value == 0 else _fixed(value, _decimals(value))
 
 
@@ -67,7 +71,8 @@ def estimate(value: float, low: float | None = None, high: float | None = None) 
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return number(value)
     largest = max(map(abs, (value, low, high)))
-    if 1e-3 <= largest < 1e7 and largest < 10 * abs(value):
+    near_one = any(0.9995 <= part < 1 for part in (value, low, high))
+    if not near_one and 1e-3 <= largest < 1e7 and largest < 10 * abs(value):
         decimals = _decimals(largest)
         return f"{_fixed(value, decimals)} [{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
     return f"{number(value)} [{number(low)}, {number(high)}]"
@@ -84,6 +89,12 @@ def p_value(value: float | None, letter: str = "q") -> str:
     if not letter:
         return text if sign == "=" else f"{sign}{_SPACE}{text}"
     return f"{letter}{_SPACE}{sign}{_SPACE}{text}"
+
+
+def equals(name: str, value: float) -> str:
+    """`p = 0.983`, `p > 0.9999`."""
+    said = number(value)
+    return f"{name}{_SPACE}{said}" if said.startswith(">") else f"{name}{_SPACE}={_SPACE}{said}"
 
 
 def sample(*sizes: int) -> str:
