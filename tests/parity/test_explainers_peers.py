@@ -223,6 +223,61 @@ def test_integrated_gradients_on_one_hot_rows_are_captums() -> None:
     np.testing.assert_allclose(ours.scores, theirs.sum(1) * 51 / 50, atol=1e-5)
 
 
+def one_hot() -> tuple[bw.Model, Tensor]:
+    model = tiny_cnn()
+    ids = torch.from_numpy(model.tokenizer.encode(SEQUENCE).ids)[None]
+    return model, embed(model, Batch(ids, None))
+
+
+def explained(model: bw.Model, name: str, **settings: Any) -> Any:
+    return bw.explain(model, [bw.Record("r", SEQUENCE)], name, model.labels[0], **settings)[0]
+
+
+def test_saliency_and_input_x_gradient_are_captums() -> None:
+    from captum.attr import InputXGradient, Saliency
+
+    model, x = one_hot()
+    size = Saliency(OnEmbedding(model)).attribute(x.clone().requires_grad_())[0].numpy()
+    np.testing.assert_allclose(explained(model, "saliency").scores, size.max(1), atol=1e-6)
+    product = InputXGradient(OnEmbedding(model)).attribute(x.clone().requires_grad_())[0]
+    ours = explained(model, "input_x_gradient").scores
+    np.testing.assert_allclose(ours, product.sum(1).detach(), atol=1e-6)
+
+
+def test_smoothgrad_is_captums_noise_tunnel() -> None:
+    """The same noise on average: means of 4,000 draws."""
+    from captum.attr import NoiseTunnel, Saliency
+
+    model, x = one_hot()
+    torch.manual_seed(0)
+    tunnel = NoiseTunnel(Saliency(OnEmbedding(model)))
+    theirs = tunnel.attribute(
+        x.clone().requires_grad_(),
+        nt_samples=4000,
+        stdevs=0.15,
+        abs=False,
+        nt_samples_batch_size=500,
+    )[0]
+    ours = explained(model, "smoothgrad", draws=4000, noise=0.15).hypothetical
+    np.testing.assert_allclose(ours, theirs, atol=0.03 * theirs.abs().max().item())
+
+
+def test_expected_gradients_are_captums_gradient_shap() -> None:
+    """One reference, uniform places, no noise: the same expectation, over 4,000 draws."""
+    from captum.attr import GradientShap
+
+    model, x = one_hot()
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 - captum draws from it
+    theirs = (
+        GradientShap(OnEmbedding(model))
+        .attribute(x, torch.full_like(x, 0.25), n_samples=4000, stdevs=0.0)[0]
+        .sum(1)
+    )
+    ours = explained(model, "expected_gradients", reference="uniform", draws=4000).scores
+    np.testing.assert_allclose(ours, theirs, atol=0.03 * theirs.abs().max().item())
+
+
 def test_what_a_mask_shows_is_what_the_libraries_were_given() -> None:
     """The rows above are real ones: a hand-made row of ids has the same value."""
     model = kmer_bert()

@@ -174,7 +174,7 @@ def test_without_memory_batches_are_halved_and_nothing_is_lost(name: str, error:
     module = Small(3, ERRORS[error])
     model = bw.Model.from_module(module, ["score"], outputs="values")
     plenty = bw.Model.from_module(Small(10**9, ERRORS[error]), ["score"], outputs="values")
-    some = rows_of((9, 7))
+    some = rows_of((9,) * 6 + (7,) * 6)
     tight = bw.Model(**vars(model) | {"batch_tokens": 200})
     for a, b in zip(
         bw.explain(tight, some, name, "score", seed=1),

@@ -19,12 +19,16 @@ EXPLAINERS = Registry(
     {
         "banzhaf": "basewise.explainers.banzhaf:Banzhaf",
         "exact_shapley": "basewise.explainers.exact_shapley:ExactShapley",
+        "expected_gradients": "basewise.explainers.expected_gradients:ExpectedGradients",
+        "input_x_gradient": "basewise.explainers.input_x_gradient:InputXGradient",
         "integrated_gradients": "basewise.explainers.integrated_gradients:IntegratedGradients",
         "kernel_shap": "basewise.explainers.kernel_shap:KernelShap",
         "leverage_shap": "basewise.explainers.leverage_shap:LeverageShap",
         "lime": "basewise.explainers.lime:Lime",
         "occlusion": "basewise.explainers.occlusion:Occlusion",
         "permutation_shap": "basewise.explainers.permutation_shap:PermutationShap",
+        "saliency": "basewise.explainers.saliency:Saliency",
+        "smoothgrad": "basewise.explainers.smoothgrad:SmoothGrad",
     },
 )
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basewise.errors import CapabilityError
 from basewise.explainers.path import Path, Walker
 from basewise.explainers.references import is_one_hot
 from basewise.explainers.units import random_numbers, tokens_of
@@ -22,7 +23,7 @@ from basewise.types import Attribution, Bools, Floats, Kind, Record, Target, Tok
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
-__all__ = ["Found", "Gradient", "averaged", "contributions"]
+__all__ = ["Found", "Gradient", "averaged", "contributions", "corrected"]
 
 MOST_RECORDS, MOST_BYTES = 64, 1 << 28  # of paths that are walked side by side
 
@@ -64,6 +65,10 @@ class Gradient(ABC):
         self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
     ) -> Tensor:
         """Where the paths to the embedding x (t, e) start, (d, t, e)."""
+
+    def places(self, rng: np.random.Generator) -> Floats:
+        """One place on each line, (d,), where the method needs them."""
+        return np.empty(0)
 
     @abstractmethod
     def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
@@ -136,7 +141,8 @@ class Gradient(ABC):
         ids = torch.from_numpy(tokens.ids).to(model.device)
         x = embed(model, Batch(ids[None], None))[0]
         rng = random_numbers(seed, record.id, Registry.name_of(self))
-        return Path(ids, x, self.start(record, tokens, x, model, rng))
+        start = self.start(record, tokens, x, model, rng)
+        return Path(ids, x, start, self.places(rng))
 
 
 def _at(bases: Bools, values: Floats | None) -> Floats | None:
@@ -148,10 +154,21 @@ def contributions(path: Path, gradients: Tensor) -> Tensor:
     return (path.x - path.references) * gradients
 
 
+def corrected(gradient: Tensor, model: Model, centred: bool) -> Floats:
+    """The gradient, (t, e), less its mean over the bases where that is asked for."""
+    if centred and not is_one_hot(model):
+        raise CapabilityError(
+            "centred = True takes the mean over bases, which an embedding of tokens does not have; "
+            "it is for networks on one-hot input."
+        )
+    channels: Floats = gradient.double().cpu().numpy()
+    return channels - channels.mean(1, keepdims=True) if centred else channels
+
+
 def averaged(
-    path: Path, gradients: Tensor, output: float, baseline: float, rows: int, signed: bool
+    path: Path, gradients: Tensor, output: float, baseline: float, rows: int, signed: bool = True
 ) -> Found:
-    """Scores from several references, with their mean, spread and agreement.
+    """Scores as the mean over several references.
 
     Parameters
     ----------
@@ -173,12 +190,4 @@ def averaged(
         evaluations=rows,
         standard_error=each.std(0, ddof=1) / np.sqrt(len(each)) if several else None,
         hypothetical=hypothetical.double().cpu().numpy(),
-        extras={"agreement": agreement(each)} if several and each.any(1).all() else {},
     )
-
-
-def agreement(scores: Floats) -> float:
-    """Mean cosine of the angle between the scores (d, t) of any two of d references."""
-    unit = scores / np.linalg.norm(scores, axis=1, keepdims=True)
-    d = len(unit)
-    return float(((unit.sum(0) ** 2).sum() - d) / (d * (d - 1)))

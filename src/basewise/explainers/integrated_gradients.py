@@ -15,7 +15,7 @@ from basewise.explainers.gradient import Found, Gradient, averaged, contribution
 from basewise.explainers.path import Path, Rule, Walker, nodes, refinement
 from basewise.explainers.references import Reference, ShuffledReference
 from basewise.registry import component
-from basewise.types import Kind, Record, Tokens
+from basewise.types import Floats, Kind, Record, Tokens
 
 if TYPE_CHECKING:
     from basewise.models.model import Model
@@ -72,11 +72,16 @@ class IntegratedGradients(Gradient):
 
     def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
         at, weight = nodes(self.rule, self.steps)
+        gradients, values = walker.integrate(paths, at, weight)
+        draws, rows = values.shape[1], values[0].numel()
+        if self.rule == "trapezoid":  # both ends are among the places
+            outputs, baselines = values[:, 0, -1].tolist(), values[..., 0].mean(1).tolist()
+        else:
+            outputs, baselines = walker.outputs(paths), walker.baselines(paths)
+            rows += 1 + draws
         walks = [
-            _Walk(path, gradients, *ends, self.steps, len(at))
-            for path, gradients, ends in zip(
-                paths, walker.integrate(paths, at, weight), walker.ends(paths), strict=True
-            )
+            _Walk(*each, self.steps, rows)
+            for each in zip(paths, gradients, outputs, baselines, strict=True)
         ]
         far, steps = walks, self.steps
         while self.tolerance is not None and 2 * steps <= self.most_steps:
@@ -84,11 +89,11 @@ class IntegratedGradients(Gradient):
             if not far:
                 break
             at, weight, kept = refinement(self.rule, steps)
-            more = walker.integrate([walk.path for walk in far], at, weight)
+            gradients, values = walker.integrate([walk.path for walk in far], at, weight)
             steps *= 2
-            for walk, gradients in zip(far, more, strict=True):
-                walk.gradients = kept * walk.gradients + gradients
-                walk.steps, walk.places = steps, walk.places + len(at)
+            for walk, more in zip(far, gradients, strict=True):
+                walk.gradients = kept * walk.gradients + more
+                walk.steps, walk.rows = steps, walk.rows + values[0].numel()
         return [walk.found(self.aggregate == "sum") for walk in walks]
 
 
@@ -101,7 +106,7 @@ class _Walk:
     output: float
     baseline: float
     steps: int
-    places: int
+    rows: int
 
     @property
     def relative_gap(self) -> float:
@@ -110,6 +115,16 @@ class _Walk:
         return abs(gain - float(scores.sum()) / len(scores)) / max(abs(gain), 1.0)
 
     def found(self, signed: bool) -> Found:
-        rows = 1 + len(self.path.references) * (1 + self.places)
-        found = averaged(self.path, self.gradients, self.output, self.baseline, rows, signed)
-        return replace(found, extras={"steps": self.steps, **found.extras})
+        found = averaged(self.path, self.gradients, self.output, self.baseline, self.rows, signed)
+        each = contributions(self.path, self.gradients).sum(2).double().cpu().numpy()
+        extras = {"steps": float(self.steps)}
+        if len(each) > 1 and each.any(1).all():
+            extras["agreement"] = agreement(each)
+        return replace(found, extras=extras)
+
+
+def agreement(scores: Floats) -> float:
+    """Mean cosine of the angle between the scores (d, t) of any two of d references."""
+    unit = scores / np.linalg.norm(scores, axis=1, keepdims=True)
+    d = len(unit)
+    return float(((unit.sum(0) ** 2).sum() - d) / (d * (d - 1)))

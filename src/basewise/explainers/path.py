@@ -24,11 +24,15 @@ Rule = Literal["trapezoid", "gauss_legendre"]
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """Straight lines from d references (d, t, e) to one sequence's embedding x (t, e)."""
+    """Straight lines from d references (d, t, e) to one sequence's embedding x (t, e).
+
+    `places` (d,) are for methods that look at one place of each line.
+    """
 
     ids: Tensor
     x: Tensor
     references: Tensor
+    places: Floats
 
 
 def nodes(rule: Rule, steps: int) -> tuple[Floats, Floats]:
@@ -65,8 +69,8 @@ class Walker:
         self.model, self.target = model, target
         self._size = BatchSize(model.batch_tokens)
 
-    def integrate(self, paths: Sequence[Path], at: Floats, weight: Floats) -> Tensor:
-        """Weighted sums of gradients, (n, d, t, e), of n paths of one width and d references.
+    def integrate(self, paths: Sequence[Path], at: Floats, weight: Floats) -> tuple[Tensor, Tensor]:
+        """Walk n paths of one width, from d references each.
 
         Parameters
         ----------
@@ -75,6 +79,13 @@ class Walker:
             Places: 0 is the reference, 1 the sequence.
         weight : (s,)
             Of each place.
+
+        Returns
+        -------
+        gradients : (n, d, t, e)
+            Weighted sums over places.
+        values : (n, d, s) double, on the CPU
+            The target at every place.
         """
         x = torch.stack([path.x for path in paths])
         start = torch.stack([path.references for path in paths])
@@ -85,27 +96,26 @@ class Walker:
             torch.tensor(np.broadcast_to(v, shape).ravel(), dtype=x.dtype, device=x.device)
             for v in (at, weight)
         )
-        sums = torch.zeros_like(start).flatten(0, 1)
-
         line = torch.arange(n * draws, device=x.device).repeat_interleave(shape[2])
+        gradients = torch.zeros_like(start)
+        values = torch.empty(len(line), dtype=torch.double)
 
         def add(rows: slice) -> None:
             path = line[rows] // draws
             r = start[path, line[rows] % draws]
             points = torch.lerp(r, x[path], places[rows, None, None])
-            _, gradient = value_and_gradient(
-                self.model, Batch(ids[path], None), points, self.target
-            )
-            sums.index_add_(0, line[rows], gradient * weights[rows, None, None])
+            batch = Batch(ids[path], None)
+            value, gradient = value_and_gradient(self.model, batch, points, self.target)
+            values[rows] = value.cpu()
+            weighted = gradient * weights[rows, None, None]
+            gradients.flatten(0, 1).index_add_(0, line[rows], weighted)
 
         with frozen(self.model):
             self._size.over(len(line), width, add)
-        return sums.view_as(start)
+        return gradients, values.view(shape)
 
-    def ends(self, paths: Sequence[Path]) -> list[tuple[float, float]]:
-        """The target at each sequence, and its mean over the sequence's references."""
-        points = torch.cat([torch.cat([path.x[None], path.references]) for path in paths])
-        ids = torch.cat([path.ids.expand(len(path.references) + 1, -1) for path in paths])
+    def values(self, ids: Tensor, points: Tensor) -> Tensor:
+        """The target, (m,) double on the CPU, where ids (m, t) are embedded at points (m, t, e)."""
         values = torch.empty(len(points), dtype=torch.double)
 
         def read(rows: slice) -> None:
@@ -114,5 +124,17 @@ class Walker:
 
         with frozen(self.model), torch.no_grad():
             self._size.over(len(points), ids.shape[1], read)
-        parts = values.split([len(path.references) + 1 for path in paths])
-        return [(float(part[0]), float(part[1:].mean())) for part in parts]
+        return values
+
+    def outputs(self, paths: Sequence[Path]) -> list[float]:
+        """The target at each sequence of one width."""
+        ids, x = (torch.stack([getattr(path, of) for path in paths]) for of in ("ids", "x"))
+        return [float(value) for value in self.values(ids, x)]
+
+    def baselines(self, paths: Sequence[Path]) -> list[float]:
+        """The mean of the target over each sequence's references."""
+        references = torch.cat([path.references for path in paths])
+        draws = len(references) // len(paths)
+        ids = torch.stack([path.ids for path in paths]).repeat_interleave(draws, 0)
+        values = self.values(ids, references).view(len(paths), draws)
+        return [float(value) for value in values.mean(1)]

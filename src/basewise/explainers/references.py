@@ -32,6 +32,7 @@ __all__ = [
     "TokenReference",
     "Uniform",
     "Zero",
+    "bases_only",
     "is_one_hot",
 ]
 
@@ -50,7 +51,7 @@ def is_one_hot(model: Model) -> bool:
     return isinstance(model.embedding, OneHot)
 
 
-def _bases_only(reference: Tensor, x: Tensor, tokens: Tokens) -> Tensor:
+def bases_only(reference: Tensor, x: Tensor, tokens: Tokens) -> Tensor:
     """The reference (d, t, e) on tokens that cover bases, the sequence itself on the others."""
     covers = torch.from_numpy(tokens.spans[:, 1] > tokens.spans[:, 0]).to(x.device)
     return torch.where(covers[None, :, None], reference, x)
@@ -71,7 +72,7 @@ class Zero:
     def embedded(
         self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
     ) -> Tensor:
-        return _bases_only(torch.zeros_like(x)[None], x, tokens)
+        return bases_only(torch.zeros_like(x)[None], x, tokens)
 
 
 @component
@@ -122,7 +123,7 @@ class ShuffledReference:
                 "A shuffled sequence has other tokens than the sequence itself under this "
                 "tokenizer, so no path joins them; use reference='token' or 'zero'."
             )
-        return _bases_only(embed(model, batch), x, tokens)
+        return bases_only(embed(model, batch), x, tokens)
 
 
 @component
@@ -156,4 +157,4 @@ class TokenReference:
                 )
             ids = np.full((1, len(tokens)), token_id)
         batch = Batch(torch.from_numpy(np.ascontiguousarray(ids)).to(x.device), None)
-        return _bases_only(embed(model, batch), x, tokens)
+        return bases_only(embed(model, batch), x, tokens)
