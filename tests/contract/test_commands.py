@@ -1,13 +1,17 @@
-"""The command line, as a user meets it: real processes, exit codes, one-line errors."""
+"""The command line, as a user meets it: exit codes, one-line errors."""
 
 import json
+import signal
 import subprocess
 import sys
+from contextlib import chdir
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from basewise.cli import main
 from basewise.data.grammar import PromoterGrammar
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.models.model import Model
@@ -15,11 +19,26 @@ from basewise.store import read_attributions
 from basewise.tokenize.nucleotide import Nucleotide
 
 
-def basewise(*arguments, cwd=None):
-    code = "from basewise.cli import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, cwd=cwd
-    )
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def basewise(monkeypatch, capfd):
+    """Run a command in this process, as its entry point does."""
+
+    def run(*arguments, cwd=None):
+        monkeypatch.setattr(sys, "argv", ["basewise", *map(str, arguments)])
+        before = signal.getsignal(signal.SIGINT)
+        with chdir(cwd or "."), pytest.raises(SystemExit) as stop:
+            main()
+        signal.signal(signal.SIGINT, before)
+        return Done(stop.value.code or 0, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -36,25 +55,27 @@ def home(tmp_path_factory):
     return folder
 
 
-def test_help_names_every_command():
+def test_help_names_every_command(basewise):
     done = basewise("--help")
     assert done.returncode == 0
     for name in ("demo", "init", "run", "check", "status", "report", "audit", "predict", "explain"):
         assert name in done.stdout
 
 
-def test_version():
-    assert basewise("--version").stdout.strip() == "0.1.0"
+def test_the_installed_command_is_a_process_of_its_own():
+    code = "from basewise.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "0.1.0")
 
 
-def test_audit_prints_findings_and_writes_json(home, tmp_path):
+def test_audit_prints_findings_and_writes_json(basewise, home, tmp_path):
     done = basewise("audit", home / "data.csv", "-o", tmp_path / "audit.json")
     assert done.returncode == 0, done.stderr
     assert "data: 30 rows" in done.stdout
     assert json.loads((tmp_path / "audit.json").read_text())["findings"]
 
 
-def test_predict_writes_a_column_per_label(home, tmp_path):
+def test_predict_writes_a_column_per_label(basewise, home, tmp_path):
     done = basewise(
         "predict", home / "three.fa", "--model", home / "model", "-o", tmp_path / "p.csv"
     )
@@ -64,7 +85,7 @@ def test_predict_writes_a_column_per_label(home, tmp_path):
     np.testing.assert_allclose(table[["non-promoter", "promoter"]].sum(axis=1), 1)
 
 
-def test_explain_writes_attributions(home, tmp_path):
+def test_explain_writes_attributions(basewise, home, tmp_path):
     out = tmp_path / "a.parquet"
     arguments = ("--model", home / "model", "--target", "promoter", "-o", out)
     settings = ("--explainer", "occlusion", "--set", "units={type='windows', size=50}")
@@ -73,14 +94,14 @@ def test_explain_writes_attributions(home, tmp_path):
     assert [len(a.scores) for a in read_attributions(out)] == [3, 3, 3]
 
 
-def test_list_and_show_speak_of_every_component():
+def test_list_and_show_speak_of_every_component(basewise):
     assert "kernel_shap" in basewise("list", "explainers").stdout
     shown = basewise("show", "explainer", "lime").stdout
     assert "kernel_width = 25.0" in shown
     assert "Ribeiro" in shown or "surrogate" in shown
 
 
-def test_init_prints_a_study_that_loads(tmp_path):
+def test_init_prints_a_study_that_loads(basewise, tmp_path):
     from basewise.study import load_study
 
     (tmp_path / "study.toml").write_text(basewise("init").stdout)
@@ -98,7 +119,7 @@ def test_init_prints_a_study_that_loads(tmp_path):
         (("predict", "x.fa", "--model", "nowhere", "-o", "y.csv"), "nowhere"),
     ],
 )
-def test_bad_input_gets_one_line_and_exit_code_2(arguments, message, tmp_path):
+def test_bad_input_gets_one_line_and_exit_code_2(basewise, arguments, message, tmp_path):
     done = basewise(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
@@ -107,7 +128,7 @@ def test_bad_input_gets_one_line_and_exit_code_2(arguments, message, tmp_path):
     assert not done.stdout
 
 
-def test_an_unknown_label_is_refused_with_the_known_ones(home, tmp_path):
+def test_an_unknown_label_is_refused_with_the_known_ones(basewise, home, tmp_path):
     out = tmp_path / "a.parquet"
     arguments = ("--model", home / "model", "--target", "1", "-o", out)
     done = basewise("explain", home / "three.fa", *arguments)

@@ -1,0 +1,1 @@
+"""Letters, k-mers and shuffles, vectorised over rows."""

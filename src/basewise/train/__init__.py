@@ -1,0 +1,1 @@
+"""Training models, measuring them, and the baseline that stands beside them."""
