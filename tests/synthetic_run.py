@@ -54,7 +54,13 @@ def make_run(folder: Path, n: int = 40, *, hostile: str = "", better: bool = Tru
     write_text(folder / "lock.json", json.dumps(lock))
     write_records(folder / "data" / "explained.parquet", records)
     count = {positive: n // 2, negative: n - n // 2}
-    split = {"n": n, "labels": count, "shortest": LENGTH, "longest": LENGTH, "skipped": {}}
+    split = {
+        "n": n,
+        "labels": count,
+        "shortest": LENGTH,
+        "longest": LENGTH,
+        "skipped": {"contradictory_label": 3},
+    }
     summary = {s: split | {"source": f"{s}{hostile}.csv"} for s in ("train", "dev", "test")}
     write_text(folder / "data" / "summary.json", json.dumps(summary))
     write_text(folder / "audit.json", _audit(n, hostile).to_json())

@@ -165,6 +165,12 @@ def test_the_table_of_confusions_counts_the_predictions(run: Run) -> None:
     assert row == ("promoter", str(wrong), str(20 - wrong), "20")
 
 
+def test_problems_of_the_files_are_shown(run: Run) -> None:
+    table = next(b for b in render("question", run).blocks if isinstance(b, Table))
+    assert "3 × contradictory label" in table.rows[0]
+    assert "contradictory label kept" in table.caption
+
+
 # ---------------------------------------------------------------- attributions
 
 
@@ -319,6 +325,11 @@ def test_class_sentences_give_shares_effect_interval_q_and_n(run: Run) -> None:
 
 def test_warnings_come_first_and_return_in_the_limits(run: Run) -> None:
     section = render("audit", run)
+    said = words(section)
+    assert (
+        "The audit asked 3 questions of the data and raised 1 error and 1 warning. The error: "
+        "“Negatives are built from blocks of positives”. An error means" in said
+    )
     tones = [block.tone for block in section.blocks if isinstance(block, Callout)]
     assert tones == ["error", "warning"]
     limits = words(render("limits", run))

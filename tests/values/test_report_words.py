@@ -12,6 +12,7 @@ from basewise.report.words import (
     counted,
     equals,
     estimate,
+    gap,
     listing,
     number,
     p_value,
@@ -73,6 +74,8 @@ def test_small_words() -> None:
     assert p_value(math.nan) == "–"
     assert percent(0.527) == f"52.7{space}%"
     assert percent(math.nan) == "–"
+    assert gap(-3e-15) == "0"
+    assert gap(-2.5e-4) == "−2.50 × 10⁻⁴"
     assert equals("p", 0.25) == f"p{space}={space}0.250"
     assert equals("p", 1 - 1e-12) == f"p{space}>{space}0.9999"
     assert sample(2960, 12) == f"n{space}={space}2,960 and 12"

@@ -163,7 +163,8 @@ def _reading(target: Target, explainers: list[str], examples: Sequence[Example])
     return Text(
         f"Each figure is one sequence under {counted(len(explainers), 'explainer')}: a base stands "
         f"above the line where it speaks for {target.label}, hangs below where it speaks "
-        f"against, and is as tall as its share of the {target}. Each explainer has its own scale. "
+        f"against, and is as tall as its share of the {target}. Each explainer has its own scale; "
+        "where it scores stretches of several bases, these share the score equally. "
         "Yellow: stretches planted by the maker of the data, where known. Brackets: motifs of "
         "the panel found in the sequence, whether the model uses them or not. These are examples, "
         f"chosen by the model's confidence{_absent(examples)}; the profiles below speak for all."

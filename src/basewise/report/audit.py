@@ -9,10 +9,13 @@ from typing import Any, ClassVar
 from basewise.checks import Audit, Finding
 from basewise.registry import component
 from basewise.report.blocks import Block, Bullets, Callout, Details, Section, Table, Text
-from basewise.report.words import counted, estimate, number, quantity
+from basewise.report.words import counted, estimate, listing, number, quantity
 from basewise.study.results import Run
 
 __all__ = ["AuditWarnings", "audit_verdict"]
+
+
+NAMED = 4  # findings named in one sentence
 
 
 def audit_verdict(audit: Audit) -> str:
@@ -27,8 +30,10 @@ def audit_verdict(audit: Audit) -> str:
         for found, what in ((errors, "error"), (warnings, "warning"))
         if found
     )
-    worst = (errors or warnings)[0]
-    return f"The audit asked {asked} of the data and raised {said}, first of all: “{worst.title}”."
+    titles = [f"“{finding.title}”" for finding in (errors or warnings)]
+    shown = titles[:NAMED] + (["others"] if len(titles) > NAMED else [])
+    which = f"The {'error' if errors else 'warning'}{'' if len(titles) == 1 else 's'}"
+    return f"The audit asked {asked} of the data and raised {said}. {which}: {listing(shown)}."
 
 
 @component

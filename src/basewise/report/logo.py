@@ -17,7 +17,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from basewise.report.draw import position_ticks
-from basewise.report.words import MINUS, number
+from basewise.report.words import MINUS, gap, number
 from basewise.types import Attribution, Floats, Span
 
 __all__ = ["COLOURS", "best_window", "logo"]
@@ -205,8 +205,8 @@ def _panel(a: Attribution, name: str, letters: str, scores: Floats, plot: _Plot,
 
 def _told(a: Attribution) -> str:
     """What the scores add up to, and how far they miss it."""
-    gap = f", gap {number(a.gap)}" if a.kind == "additive" else ""
-    return f"output {number(a.output)}, baseline {number(a.baseline)}{gap}"
+    missed = f", gap {gap(a.gap)}" if a.kind == "additive" else ""
+    return f"output {number(a.output)}, baseline {number(a.baseline)}{missed}"
 
 
 def _axis(sequence: str, plot: _Plot, tss: int | None, y: float) -> str:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from basewise.registry import component
 from basewise.report.blocks import Block, Details, Section, SubHeading, Table, Text
 from basewise.report.frames import having, rows_of
-from basewise.report.words import number, quantity
+from basewise.report.words import gap, number, quantity
 from basewise.study.results import Run
 
 __all__ = ["Methods"]
@@ -116,7 +116,7 @@ def _costs(frame: pd.DataFrame) -> list[Block]:
             column(row, "method", str),
             column(row, "n", quantity),
             column(row, "evaluations", quantity),
-            column(row, "median_gap", number),
+            column(row, "median_gap", gap),
             column(row, "median_r2", number),
         )
         for row in rows_of(frame)

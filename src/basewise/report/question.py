@@ -134,27 +134,36 @@ def _read(target: Target) -> Markup:
 def _data(run: Run) -> Table:
     data = run.data
     labels = sorted({label for split in data.values() for label in split.get("labels", {})})
-    rows = []
-    for name, split in data.items():
-        skipped = split.get("skipped") or 0
-        count = sum(skipped.values()) if isinstance(skipped, dict) else skipped
-        shortest, longest = split.get("shortest"), split.get("longest")
-        length = quantity(shortest)
-        if longest != shortest:
-            length += f"–{quantity(longest)}"
-        rows.append(
-            (
-                name,
-                quantity(split.get("n")),
-                *(quantity(split.get("labels", {}).get(label, 0)) for label in labels),
-                length,
-                quantity(count),
-                str(split.get("source", "")),
-            )
+    rows = [
+        (
+            name,
+            quantity(split.get("n")),
+            *(quantity(split.get("labels", {}).get(label, 0)) for label in labels),
+            _length(split),
+            _problems(split) or "none",
+            str(split.get("source", "")),
         )
+        for name, split in data.items()
+    ]
+    kept = ""
+    if any(map(_problems, data.values())):
+        kept = " Rows with a problem were skipped, those with a contradictory label kept."
     return Table(
         "The data: one row per split, counts of sequences, lengths in bases. Models learn on "
-        "train, choices are made on dev, quality is measured on test.",
-        ("Split", "Sequences", *labels, "Length", "Rows skipped", "Source"),
+        f"train, choices are made on dev, quality is measured on test.{kept}",
+        ("Split", "Sequences", *labels, "Length", "Problems", "Source"),
         rows,
+    )
+
+
+def _length(split: Mapping[str, Any]) -> str:
+    shortest, longest = split.get("shortest"), split.get("longest")
+    return quantity(shortest) + ("" if longest == shortest else f"–{quantity(longest)}")
+
+
+def _problems(split: Mapping[str, Any]) -> str:
+    """What the reader found wrong, counted by kind."""
+    return ", ".join(
+        f"{quantity(count)} × {kind.replace('_', ' ')}"
+        for kind, count in (split.get("skipped") or {}).items()
     )

@@ -11,6 +11,7 @@ __all__ = [
     "counted",
     "equals",
     "estimate",
+    "gap",
     "listing",
     "number",
     "p_value",
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 MINUS = "−"
+ROUNDING = 1e-9  # of sums in double precision
 NONE = "–"  # what a table shows where there is no number
 _SPACE = "\N{NO-BREAK SPACE}"
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -53,6 +55,11 @@ def _fixed(value: float, decimals: int) -> str:
 def quantity(value: float | None) -> str:
     """A whole number, a count, in full: `5,920`."""
     return NONE if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def gap(value: float | None) -> str:
+    """A completeness error; what rounding alone leaves is written as nothing."""
+    return "0" if value is not None and abs(value) < ROUNDING else number(value)
 
 
 def percent(share: float | None) -> str:
