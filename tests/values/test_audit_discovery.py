@@ -105,18 +105,36 @@ def test_relatives_without_regular_cuts_are_not_chimeras() -> None:
         assert found.n == 0
 
 
-def test_one_family_counts_once() -> None:
-    """A hundred pairs of one family share two joints; they are not a hundred witnesses."""
+def test_a_few_families_are_a_few_witnesses() -> None:
     draw = rng(5)
-    ancestor = natural(draw, 1, 200)
-    real, fake = (np.repeat(ancestor, 10, 0) for _ in range(2))
-    fake[:, 60:90] = bases(draw, 1, 30)
-    (found,) = blocks(
-        np.concatenate([real, natural(draw, 40, 200)]),
-        np.concatenate([fake, natural(draw, 40, 200)]),
-        pairs=11,
-    )
-    assert found.n == 0
+    ancestors = natural(draw, 3, 200)
+    real, fake = (np.repeat(ancestors, 24, 0) for _ in range(2))
+    fake[:, 60:90] = bases(draw, 72, 30)
+    (found,) = blocks(real, fake)
+    assert (found.severity, found.n) == ("info", 0)
+
+
+def test_flanks_that_all_have_are_not_blocks() -> None:
+    draw = rng(6)
+    both = [natural(draw, 24, 90) for _ in range(2)]
+    flank = natural(draw, 2, 90)
+    for codes in both:
+        codes[:, :25] = flank[0, :25]
+        codes[:, -30:] = flank[1, -30:]
+    (found,) = blocks(*both)
+    assert (found.severity, found.n) == ("info", 0)
+
+
+def test_mutated_relatives_beside_chimeras_are_not_counted_with_them() -> None:
+    draw = rng(7)
+    parents, others = natural(draw, 60, 200), natural(draw, 30, 200)
+    relatives = others.copy()
+    at = draw.integers(0, 200, 30)
+    relatives[np.arange(30), at] = 3 - relatives[np.arange(30), at]
+    children = np.concatenate([chimeras(draw, parents, 20, 4), relatives])
+    (found,) = blocks(np.concatenate([parents, others]), children)
+    assert found.n == 60
+    assert found.effect["share of fake with its parent here"].value == 60 / 90
 
 
 @pytest.mark.parametrize(("n", "length", "seed"), [(400, 80, 0), (150, 300, 1), (900, 41, 2)])

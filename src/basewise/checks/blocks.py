@@ -78,7 +78,7 @@ def shared_runs(text: Text, i: Ints, j: Ints, shortest: int) -> pd.DataFrame:
     -------
     DataFrame
         One row per run of at least `shortest` bases: `i, j, start, end`, and whether agreement
-        switches there (`begins, ends`) instead of a sequence beginning or ending.
+        switches where it `begins` and `ends`, instead of a sequence beginning or ending.
     """
     parts = []
     for found in agreements(text, i, text, j, np.zeros(len(i), np.int64)):
@@ -86,9 +86,10 @@ def shared_runs(text: Text, i: Ints, j: Ints, shortest: int) -> pd.DataFrame:
         (pair, start), (_, end) = np.nonzero(edge == 1), np.nonzero(edge == -1)
         long = end - start >= shortest
         pair, start, end = pair[long], start[long], end[long]
-        rows = {"i": i[found.part][pair], "j": j[found.part][pair], "start": start, "end": end}
+        a = i[found.part][pair]
+        columns = {"i": a, "j": j[found.part][pair], "start": start, "end": end}
         switches = {"begins": start > 0, "ends": end < found.both.sum(1)[pair]}
-        parts.append(pd.DataFrame(rows | switches))
+        parts.append(pd.DataFrame(columns | switches))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -232,11 +232,17 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
-def expected(count: float) -> str:
-    """How many chance alone would give, as a reader wants to read it."""
+def class_name(label: str) -> str:
+    """A label as sentences say it: `promoter`, but `class 0`."""
+    return label if any(letter.isalpha() for letter in label) else f"class {label}"
+
+
+def expected(count: float, bound: bool = False) -> str:
+    """How many chance alone would give, or would give at most, as a reader wants to read it."""
     if count < 0.01:
         return "none"
-    return f"about {count:,.0f}" if count >= 10 else f"about {count:.2g}"
+    shown = f"{count:,.0f}" if count >= 10 else f"{count:.2g}"
+    return f"at most {shown}" if bound else f"about {shown}"
 
 
 def _rank(severity: Severity) -> int:

@@ -99,8 +99,9 @@ class NearDuplicates:
             title=f"Near duplicates of {known} in {judged}",
             sentence=(
                 f"{judged} has {counted(len(best), 'sequence')} ({rows:,} of {n:,} rows, "
-                f"{share(rows, n)}) lying in, holding, overlapping or nearly equal to a sequence "
-                f"of {known}, beside equal ones; chance would give {expected(chance)}."
+                f"{share(rows, n)}) that hold, lie in or overlap one of {known} by at least "
+                f"{100 * self.containment:g} % of the shorter of the two, equal ones not counted; "
+                f"chance would give {expected(chance, bound=True)}."
                 + (_told(evidence, judged) if rows else "")
                 + (
                     f" {counted(short, 'row')} of {judged} cannot be judged: shorter than a word "
@@ -239,21 +240,24 @@ def _labels(
 
 def _told(evidence: dict[str, Any], judged: str) -> str:
     """The rest of the sentence: where they match, how the labels agree, what to do."""
-    told = f" {evidence['rows whose match is whole']:,} rows hold or are a whole sequence of it"
+    told = ""
     if "commonest place" in evidence:
+        whole = counted(evidence["rows whose match is whole"], "row")
         told += (
-            f", {evidence['rows at the commonest place']:,} of them "
+            f" One lies whole in the other in {whole}, in "
+            f"{evidence['rows at the commonest place']:,} of them "
             f"({counted(evidence['sequences at the commonest place'], 'distinct sequence')}) "
-            f"at {evidence['commonest place']}"
+            f"at {evidence['commonest place']}."
         )
-    if evidence["pairs with labels"]:
-        told += f"; {share(evidence['of one label'], evidence['pairs with labels'])} have its label"
-    if 2 * evidence["of one label"] < evidence["pairs with labels"]:
+    equal, pairs = evidence["of one label"], evidence["pairs with labels"]
+    if pairs:
+        told += f" The labels are equal in {share(equal, pairs)}."
+    if 2 * equal < pairs:
         return told + (
-            ". Most have another label: classes made from one another, or labels that contradict; "
-            "memory misleads a model there. Split so that like sequences stay together."
+            " Most differ: classes made from one another, or labels that contradict; memory "
+            "misleads a model there. Split so that like sequences stay together."
         )
     return told + (
-        f". A score on them measures memory: drop them from {judged}, or split so that like "
+        f" A score on them measures memory: drop them from {judged}, or split so that like "
         "sequences stay together."
     )

@@ -263,7 +263,7 @@ def _intervals(
             return _metric(name, reading, tp, tn, positives, negatives)
 
         first = np.maximum(first, _bisect(value, low, tp, negatives))
-        last = np.minimum(last, _bisect(value, np.nextafter(high, 2), tp, negatives) - 1)
+        last = np.minimum(last, _bisect(value, high, tp, negatives) - 1)
     count = np.maximum(last - first + 1, 0)
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     return np.repeat(tp, count), np.repeat(first, count) + within

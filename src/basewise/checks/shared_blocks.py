@@ -31,6 +31,7 @@ from basewise.checks.findings import (
     Finding,
     Part,
     Severity,
+    class_name,
     counted,
     expected,
     graded,
@@ -56,8 +57,9 @@ class SharedBlocks:
     1. Pairs of sequences that hold the same word at the same position are compared base by
        base. Those are kept that agree in runs of at least a word which sum to two words or
        more: unrelated sequences do not.
-    2. Where runs begin and end, each sequence in its best pair only (a family of alike
-       sequences counts once), gives the period and phase of the cuts; see `find_period`.
+    2. Where runs begin and end gives the period and phase of the cuts; see `find_period`. Each
+       sequence speaks in its best pair only, so that neither a family of alike sequences nor
+       a flank that all have is many witnesses.
     3. A pair is of this make when at least half as many blocks agree whole as in the commonest
        pair, and so many that less than one such pair is expected by chance, while less than
        half of the other bases agree. Each sequence of the derived class counts once, with its
@@ -77,7 +79,7 @@ class SharedBlocks:
         Least share of the begins and ends of runs that lie on a cut. A base beside a cut
         agrees by chance in a quarter of the cases, so clean data give 0.75.
     pairs : int
-        Fewest pairs that are spoken of.
+        Fewest pairs, each sequence in one of them only, that are spoken of.
     derived, derived_badly : float
         Share of a class with its parent in the data that is a warning and an error. From 1 %
         on the make is that of the class (most parents may be elsewhere), and a model learns to
@@ -101,10 +103,11 @@ class SharedBlocks:
         runs = runs.assign(bases=bases)[bases >= 2 * self.word]
         makes = (self._make(pool, runs, a, b) for a, b in combinations(range(len(pool.labels)), 2))
         found = [_finding(pool, make, self._severity(pool, make)) for make in makes if make]
+        classes = " and ".join(map(class_name, pool.labels))
         return found or [
             _nothing(
-                f"The classes {', '.join(pool.labels)} share no blocks in place: fewer than "
-                f"{self.pairs} pairs of sequences agree in long runs, or not at regular cuts."
+                f"{classes} share no blocks in place: fewer than {self.pairs} pairs of sequences "
+                "agree in long runs, or not at regular cuts."
             )
         ]
 
@@ -112,7 +115,7 @@ class SharedBlocks:
         """How sequences of two classes were made from one another; None if they were not."""
         between = _between(pool, runs, first, second)
         best = between.sort_values("bases", ascending=False, kind="stable")[["a", "b"]]
-        once = best.drop_duplicates("a").drop_duplicates("b").merge(between, on=["a", "b"])
+        once = _single(best).merge(between, on=["a", "b"])
         switches = np.concatenate([once.start[once.begins], once.end[once.ends]])
         width = int(pool.text.length.max())
         period = find_period(switches, width)
@@ -126,7 +129,7 @@ class SharedBlocks:
         if not len(sure):
             return None
         pairs = _pieced(pool.text, between, cuts, int(sure[0]))
-        single = pairs.drop_duplicates("a").drop_duplicates("b")
+        single = _single(pairs)
         if len(single) < self.pairs:
             return None
         usual = int(single.kept.mode().iloc[0])
@@ -212,6 +215,11 @@ def _between(pool: _Pool, runs: pd.DataFrame, first: int, second: int) -> pd.Dat
     return some.assign(a=np.where(turned, some.j, some.i), b=np.where(turned, some.i, some.j))
 
 
+def _single(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Each sequence in one pair only, of pairs `a, b` in the order of their worth."""
+    return pairs.drop_duplicates("a").drop_duplicates("b")
+
+
 def _pieced(text: Text, runs: pd.DataFrame, cuts: Ints, least: int) -> pd.DataFrame:
     """Pairs `a, b` that share `least` whole blocks and little else, most `kept` first."""
     pairs = runs[["a", "b", "bases"]].drop_duplicates(["a", "b"])
@@ -226,7 +234,7 @@ def _nothing(sentence: str) -> Finding:
 
 
 def _finding(pool: _Pool, make: _Make, severity: Severity) -> Finding:
-    child, parent = pool.labels[make.derived], pool.labels[make.parent]
+    child, parent = (class_name(pool.labels[label]) for label in (make.derived, make.parent))
     n, found = int((pool.classes == make.derived).sum()), len(make.i)
     blocks = Blocks.compare(pool.text, make.i, make.j, make.cuts)
     kept = Counter(blocks.kept.sum(1).tolist())
@@ -263,7 +271,7 @@ def _finding(pool: _Pool, make: _Make, severity: Severity) -> Finding:
             f"GC correlation of kept and replaced bases, {parent}": make.coupling[1],
         },
         evidence={
-            "derived class": child,
+            "derived class": pool.labels[make.derived],
             "derived class is certain": make.told,
             "bases between cuts": make.period.length,
             "cuts": make.cuts[1:-1].tolist(),

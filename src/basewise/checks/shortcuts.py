@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from basewise.checks.findings import Finding, Part, Severity, counted, graded
+from basewise.checks.findings import Finding, Part, Severity, class_name, counted, graded
 from basewise.checks.splits import OWN, Splits, own
 from basewise.checks.text import Text
 from basewise.registry import component
@@ -105,7 +105,8 @@ class Shortcuts:
         truth, read = task.truth[task.read], values[task.read]
         means = {label: float(read[truth == label].mean()) for label in task.labels}
         severity = graded(scores["AUROC"].low, self.plain, self.plain_strong)
-        told = f"Means: {', '.join(f'{label} {mean:.3g}' for label, mean in means.items())}."
+        shown = (f"{mean:.3g} in {class_name(label)}" for label, mean in means.items())
+        told = f"Means: {', '.join(shown)}."
         if severity != "info":
             told += f" Match the classes for {name}, or print this beside every score."
         return _finding(task, f"the {name}", scores, severity, told, {"means": means})
@@ -169,7 +170,7 @@ def _unfit(labels: Sequence[str], parts: Iterable[Sequence[Record]]) -> str:
     counts = [Counter(record.label for record in rows) for rows in parts]
     least, label = min((count[label], label) for label in labels for count in counts)
     if least < 2 * _FOLDS:
-        return f"the class {label} has {counted(least, 'row')}, {2 * _FOLDS} are needed"
+        return f"{class_name(label)} has {counted(least, 'row')}, {2 * _FOLDS} are needed"
     return ""
 
 
@@ -205,12 +206,13 @@ def _finding(
     evidence: Mapping[str, Any],
 ) -> Finding:
     auroc, mcc = scores["AUROC"], scores["MCC"]
+    classes = " from ".join(map(class_name, task.labels))
     return Finding(
         check=_CHECK,
         severity=severity,
         title=f"Shortcut: {name.removeprefix('the ')}",
         sentence=(
-            f"In {task.where}, {name} alone tells {' from '.join(task.labels)} with AUROC "
+            f"In {task.where}, {name} alone tells {classes} with AUROC "
             f"{_shown(auroc)} and MCC {_shown(mcc)}, n = {auroc.n:,}; chance would give 0.5 and "
             f"0. {told}"
         ),

@@ -14,7 +14,7 @@ from basewise.types import Bools, Codes, Floats, Ints
 
 __all__ = ["Agreement", "Text", "Words", "agreements", "turned"]
 
-_CELLS = 10_000_000  # of the widest array held at once
+_CELLS = 4_000_000  # of the widest array held at once
 
 
 class Words(NamedTuple):
