@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 from basewise.report import SECTIONS
-from basewise.report.blocks import Block, Callout, Details, Figure, Section, Table
+from basewise.report.blocks import Block, Callout, Details, Figure, Section, SubHeading, Table
 from basewise.report.words import estimate
 from basewise.store import read_frame, write_frame
 from basewise.study.results import Run, open_run
@@ -298,6 +299,49 @@ def test_an_odds_ratio_of_zero_is_drawn_off_the_axis(own: Run) -> None:
     first = next(f for f in figures(render("biology", own)) if "odds ratio" in f.drawing)
     assert first.drawing.count("◂") == 2  # once per null
     assert first.drawing.count("<circle") == 6
+
+
+def test_panels_of_explainers_share_one_axis(run: Run) -> None:
+    drawing = figures(render("biology", run))[1].drawing
+    axes = re.findall(r'<svg class="cell axis".*?</svg>', drawing)
+    assert len(axes) == len(EXPLAINERS)
+    assert len(set(axes)) == 1
+
+
+def test_a_model_without_any_result_is_said(own: Run) -> None:
+    frame = own.attribution_enrichment
+    other = frame.assign(model="lstm", effect=np.nan, low=np.nan, high=np.nan, q=np.nan)
+    write_frame(
+        own.folder / "biology" / "attribution_enrichment.parquet",
+        pd.concat([frame, other]),
+        "attribution_enrichment",
+    )
+    section = render("biology", own)
+    titles = [figure.title for figure in figures(section)]
+    assert titles[1:] == ["Model cnn", "Model lstm"]
+    assert "No motif has a result" in figures(section)[2].drawing
+
+
+def test_several_models_are_told_apart_and_the_number_of_logos_is_bounded(own: Run) -> None:
+    lock = json.loads((own.folder / "lock.json").read_text())
+    models = ["cnn", "two", "three", "four"]
+    lock["models"] = {name: {"type": "cnn"} for name in models}
+    lock["places"] = {
+        f"{model}/{name}": lock["places"][f"cnn/{name}"] for model in models for name in EXPLAINERS
+    }
+    (own.folder / "lock.json").write_text(json.dumps(lock))
+    for model in models[1:]:
+        write_frame(
+            own.folder / "predictions" / f"{model}.parquet", own.predictions("cnn"), "predictions"
+        )
+    section = render("attributions", own)
+    headings = [block.text for block in section.blocks if isinstance(block, SubHeading)]
+    assert [text for text in headings if "Model" in text] == [f"Model {name}" for name in models]
+    logos = [figure for figure in figures(section) if 'class="logo"' in figure.drawing]
+    assert sum(figure.drawing.count("baseline") for figure in logos) == 60
+    assert "The page holds 60 logos at most; four has more." in words(section)
+    profiles = [figure for figure in figures(section) if 'class="profile"' in figure.drawing]
+    assert len(profiles) == len(models)
 
 
 def test_nothing_found_is_said(own: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
@@ -221,15 +222,15 @@ class Biology:
 
 def _class_tables(frame: pd.DataFrame) -> list[Block]:
     """A forest and a table per null and class."""
-    panels, tables = [], []
+    panels, tables = {}, []
     for said, rows in groups(frame, ("null", "label")):
         title = f"{said['label']} against {_null(said['null'])}"
-        panels.append(_panel(title, _forest(rows, [said["null"]])))
+        panels[title] = rows
         tables.append(_table(rows, title))
     return [
         Figure(
             "",
-            _panels(panels),
+            _forests(panels, [str(null) for null in frame["null"].unique()]),
             "Forest plots of how frequent motifs are, one row per motif; the tables below hold "
             "the same numbers.",
             "How frequent motifs are. A dot is the odds ratio, its line the 95 % interval: right "
@@ -245,9 +246,9 @@ def _attribution_tables(frame: pd.DataFrame) -> list[Block]:
     blocks: list[Block] = []
     for said, of_model in groups(frame, ("model",)):
         nulls = [str(null) for null in _usable(of_model)["null"].unique()]
-        panels, tables = [], []
+        panels, tables = {}, []
         for named, rows in groups(of_model, ("explainer",)):
-            panels.append(_panel(named["explainer"], _forest(rows, nulls)))
+            panels[named["explainer"]] = rows
             tables += [
                 _table(own, f"By {named['explainer']}, against {_null(null['null'])}")
                 for null, own in groups(rows, ("null",))
@@ -262,7 +263,7 @@ def _attribution_tables(frame: pd.DataFrame) -> list[Block]:
         blocks += [
             Figure(
                 f"Model {model}" if frame["model"].nunique() > 1 else "",
-                _panels(panels),
+                _forests(panels, nulls),
                 f"Forest plots of the attribution inside motif hits for {model}, one panel per "
                 "explainer, one row per motif; the tables below hold the same numbers.",
                 "Attribution inside motif hits. A dot is the effect, its line the 95 % interval: "
@@ -274,39 +275,51 @@ def _attribution_tables(frame: pd.DataFrame) -> list[Block]:
     return blocks
 
 
-def _panel(title: str, drawing: Markup) -> Markup:
-    return Markup('<div class="panel"><h4>{}</h4>{}</div>').format(title, drawing)
-
-
-def _panels(panels: list[Markup]) -> Markup:
+def _forests(frames: Mapping[str, pd.DataFrame], nulls: list[str]) -> Markup:
+    """Panels by title over one axis: a row per motif, a dot per null."""
+    usable = {title: _usable(frame) for title, frame in frames.items()}
+    results = [row for frame in usable.values() for row in rows_of(frame)]
+    if not results:
+        return Markup("<p>No motif has a result.</p>")
+    first = results[0]
+    rows = {title: _rows(frame, nulls) for title, frame in usable.items()}
+    every = [row for of_panel in rows.values() for row in of_panel]
+    panels = [
+        Markup('<div class="panel"><h4>{}</h4>{}</div>').format(
+            title,
+            intervals(
+                of_panel,
+                first.measure,
+                log=_ratio(first),
+                reference=1.0 if _ratio(first) else 0.0,
+                among=every,
+            )
+            if of_panel
+            else Markup("<p>No motif has a result.</p>"),
+        )
+        for title, of_panel in rows.items()
+    ]
     return Markup('<div class="panels">{}</div>').format(Markup("").join(panels))
 
 
-def _forest(frame: pd.DataFrame, nulls: list[str]) -> Markup:
-    """One row per motif, one dot per null, the largest effect first."""
-    usable = _usable(frame)
-    if usable.empty:
-        return Markup("<p>{}</p>").format("No motif has a result.")
-    rows = []
+def _rows(usable: pd.DataFrame, nulls: list[str]) -> list[Row]:
+    """The largest effect first; of a large library the smallest q values only."""
+    found = []
     for _, own in groups(usable, ("motif",)):
         by_null = {row.null: row for row in rows_of(own)}
-        rows.append([by_null[null] for null in nulls if null in by_null])
-    rows = sorted(rows, key=lambda of_motif: min(row.q for row in of_motif))[:SHOWN]
-    rows.sort(key=lambda of_motif: -of_motif[0].effect)
-    first = rows[0][0]
-    return intervals(
-        [
-            Row(
-                str(of_motif[0].motif),
-                tuple(Dot(row.effect, row.low, row.high, _tone(row)) for row in of_motif),
-                said=_result(of_motif[0]) if len(nulls) == 1 else "",
-            )
-            for of_motif in rows
-        ],
-        first.measure,
-        log=_ratio(first),
-        reference=1.0 if _ratio(first) else 0.0,
-    )
+        if dots := [by_null[null] for null in nulls if null in by_null]:
+            found.append(dots)
+    found = sorted(found, key=lambda dots: min(row.q for row in dots))[:SHOWN]
+    found.sort(key=lambda dots: -dots[0].effect)
+    single = all(len(dots) == 1 for dots in found)
+    return [
+        Row(
+            str(dots[0].motif),
+            tuple(Dot(row.effect, row.low, row.high, _tone(row)) for row in dots),
+            said=_result(dots[0]) if single else "",
+        )
+        for dots in found
+    ]
 
 
 def _tone(row: Any) -> str:

@@ -91,7 +91,12 @@ def _plain(value: float) -> str:
 
 
 def intervals(
-    rows: Sequence[Row], axis: str = "", *, log: bool = False, reference: float | None = None
+    rows: Sequence[Row],
+    axis: str = "",
+    *,
+    log: bool = False,
+    reference: float | None = None,
+    among: Sequence[Row] = (),
 ) -> Markup:
     """Dots with intervals, one row each, over one axis.
 
@@ -103,8 +108,10 @@ def intervals(
         A ratio: the axis is logarithmic.
     reference : float, optional
         Where a line says "no effect".
+    among : sequence of Row, optional
+        The rows of all panels that shall have the same axis.
     """
-    low, high = _range(rows, log, reference)
+    low, high = _range(among or rows, log, reference)
     marks = _log_ticks(low, high) if log else ticks(low, high)
     scale: Callable[[float], float] = math.log10 if log else float
 
