@@ -165,6 +165,31 @@ def test_a_broken_file_leaves_the_earlier_report_as_it_was(tmp_path: Path) -> No
     assert [p.name for p in path.parent.iterdir()] == ["index.html"]
 
 
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_text_and_drawings_stand_out_from_the_paper(page: Path, theme: int) -> None:
+    roots = re.findall(r":root \{(.*?)\}", page.read_text(encoding="utf-8"), re.S)
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6})", roots[theme]))
+    for name in ("ink", "muted", "accent"):
+        assert contrast(colours[name], colours["paper"]) >= 4.5, name
+    for name in ("good", "warn", "bad"):
+        assert contrast(colours[name], colours[f"{name}-paper"]) >= 4.5, name
+    assert contrast(colours["truth-ink"], colours["truth"]) >= 4.5
+    drawn = [f"base-{base}" for base in "acgtn"] + [f"c{i}" for i in range(6)]
+    for name in drawn:
+        assert contrast(colours[name], colours["paper"]) >= 3, name
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"is not the folder of a run: it has no lock\.json"):
         write_report(tmp_path)

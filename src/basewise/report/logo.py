@@ -3,7 +3,7 @@
 Positive scores stand on the axis, negative ones hang below it, upright so that they stay
 readable. Colours are told apart with any of the three kinds of colour blindness and have a
 contrast of at least 3 : 1 on white; a page changes them with the CSS variables `--base-a` to
-`--base-n`, `--ink`, `--muted`, `--line`, `--truth`.
+`--base-n`, `--ink`, `--muted`, `--line`, `--truth`, `--truth-ink`.
 """
 
 from __future__ import annotations
@@ -283,7 +283,7 @@ def _marks(
                     f'<path d="M{left + 0.5:.1f} {y + _LANE - 1:.1f}v-3H{right - 0.5:.1f}v3" '
                     f'style="fill:none;stroke:{_MUTED}"/>'
                 )
-            colour = "#1b1f24" if filled else _INK
+            colour = "var(--truth-ink,#1b1f24)" if filled else _INK
             out.append(
                 f'<text x="{(left + right) / 2:.1f}" y="{y + 12 - 2 * (not filled):.1f}" '
                 f'text-anchor="middle" font-size="11" style="fill:{colour}">'
