@@ -19,6 +19,9 @@ NETWORKS = {
     "cnn with positions": lambda **k: CnnForSequenceClassification(
         CnnConfig(channels=12, dilations=[1, 3], hidden=7, positions=43, reduced=3, **k)
     ),
+    "cnn of three members": lambda **k: CnnForSequenceClassification(
+        CnnConfig(channels=6, dilations=[2], hidden=5, positions=43, reduced=2, members=3, **k)
+    ),
     "cnn with even kernels": lambda **k: CnnForSequenceClassification(
         CnnConfig(channels=12, stem_kernel=8, kernel=4, dilations=[1, 2], **k)
     ),
@@ -161,6 +164,19 @@ def test_batch_statistics_count_bases_only():
     torch.testing.assert_close(norm.running_var, rows.var(0))
     torch.testing.assert_close(y[mask].mean(0), torch.zeros(6), atol=1e-5, rtol=0)
     assert (y[~mask] == 0).all()
+
+
+def test_members_are_averaged_and_learn_from_their_own_rows():
+    network = NETWORKS["cnn of three members"]().eval()
+    ids = batch((20, 20, 20, 20, 20))
+    rows = network.get_input_embeddings()(ids)
+    each = [member(rows, None)[0] for member in network.members]
+    torch.testing.assert_close(network(input_ids=ids).logits, sum(each) / 3)
+    assert (each[0] - each[1]).abs().min() > 1e-4
+    network.train()
+    network(input_ids=ids).logits[2:4].sum().backward()
+    learns = [any(p.grad.any() for p in member.parameters()) for member in network.members]
+    assert learns == [False, True, False]
 
 
 def test_a_position_aware_network_refuses_longer_sequences():

@@ -1,9 +1,11 @@
 """A residual, dilated convolutional network on one-hot bases.
 
 Blocks are pre-activation residuals (He et al. 2016) with dilated convolutions (Yu & Koltun
-2016), on a stem of wide convolutions that read motifs. The head either knows positions
-(sequences aligned to a point, such as a transcription start site, up to a fixed length) or
-pools over all positions (any length).
+2016), on a stem of wide convolutions that read motifs. The network either knows positions
+(sequences aligned to a point, such as a transcription start site, up to a fixed length): then
+every normalisation scales and shifts each position by itself, and the head reads each; or it
+pools over all positions (any length). Several members may stand side by side, an ensemble in
+one network.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ class CnnConfig(PreTrainedConfig):
     positions : int
         Length in bases up to which the network knows where a base stands, counted from the
         first; longer sequences are refused. 0: it does not know, and takes any length.
+    members : int
+        Networks side by side whose logits are averaged. Each learns from its own share of
+        every batch, so they err differently, and training costs no more.
     reduced : int
         Channels kept per position before a position-aware head is flattened.
     hidden : int
@@ -54,6 +59,7 @@ class CnnConfig(PreTrainedConfig):
         kernel: int = 5,
         dilations: tuple[int, ...] | list[int] = (1, 2, 4),
         positions: int = 0,
+        members: int = 1,
         reduced: int = 16,
         hidden: int = 128,
         dropout: float = 0.2,
@@ -65,11 +71,17 @@ class CnnConfig(PreTrainedConfig):
         self.kernel = kernel
         self.dilations = list(dilations)
         self.positions = positions
+        self.members = members
         self.reduced = reduced
         self.hidden = hidden
         self.dropout = dropout
         self.head_dropout = head_dropout
         super().__init__(**kwargs)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The longest sequence, in bases; None where any length goes."""
+        return self.positions or None
 
 
 class ChannelDropout(nn.Module):
@@ -86,17 +98,34 @@ class ChannelDropout(nn.Module):
         return x * keep.div_(1 - self.share)
 
 
+class Norm(nn.Module):
+    """Batch normalisation, scaled and shifted by position where the network knows positions."""
+
+    def __init__(self, config: CnnConfig) -> None:
+        super().__init__()
+        self.norm = MaskedBatchNorm(config.channels)
+        shape = (2, config.positions, config.channels)
+        self.place = nn.Parameter(torch.empty(shape)) if config.positions else None
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        y: Tensor = self.norm(x, mask)
+        if self.place is None:
+            return y
+        scale, shift = self.place[:, : x.shape[1]].to(y.dtype)
+        return masked(y * (1 + scale) + shift, mask)
+
+
 class Block(nn.Module):
     """x + conv1(act(norm(conv_k(act(norm(x))))))"""
 
     def __init__(self, config: CnnConfig, dilation: int) -> None:
         super().__init__()
         c = config.channels
-        self.norm1 = MaskedBatchNorm(c)
-        self.conv1 = Conv(c, c, config.kernel, dilation=dilation)
-        self.norm2 = MaskedBatchNorm(c)
+        self.norm1 = Norm(config)
+        self.conv1 = Conv(c, c, config.kernel, dilation=dilation, bias=False)
+        self.norm2 = Norm(config)
         self.drop = ChannelDropout(config.dropout)
-        self.conv2 = Conv(c, c, 1)
+        self.conv2 = Conv(c, c, 1, bias=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         y = masked(self.conv1(functional.gelu(self.norm1(x, mask))), mask)
@@ -140,6 +169,27 @@ class PoolingHead(nn.Module):
         return logits
 
 
+class Member(nn.Module):
+    """One network of the ensemble: rows (n, b, 4) to logits (n, k) and the layers before.
+
+    Its convolutions have no biases, which the normalisation after them would take away.
+    """
+
+    def __init__(self, config: CnnConfig) -> None:
+        super().__init__()
+        self.stem = Conv(4, config.channels, config.stem_kernel, bias=False)
+        self.blocks = nn.ModuleList(Block(config, dilation) for dilation in config.dilations)
+        self.norm = Norm(config)
+        self.head = PositionHead(config) if config.positions else PoolingHead(config)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        layers = [masked(self.stem(x), mask)]
+        for block in self.blocks:
+            layers.append(block(layers[-1], mask))
+        x = masked(functional.gelu(self.norm(layers[-1], mask)), mask)
+        return self.head(x, mask), layers
+
+
 class CnnForSequenceClassification(OneHotNetwork):
     """The convolutional network with a head on whole sequences; its embedding is `OneHot`."""
 
@@ -148,31 +198,33 @@ class CnnForSequenceClassification(OneHotNetwork):
 
     def __init__(self, config: CnnConfig) -> None:
         super().__init__(config)
-        c = config.channels
-        self.stem = Conv(4, c, config.stem_kernel)
-        self.place = nn.Parameter(torch.empty(config.positions, c)) if config.positions else None
-        self.blocks = nn.ModuleList(Block(config, d) for d in config.dilations)
-        self.norm = MaskedBatchNorm(c)
-        self.head = PositionHead(config) if config.positions else PoolingHead(config)
+        self.members = nn.ModuleList(Member(config) for _ in range(config.members))
         self.post_init()  # type: ignore[no-untyped-call]
 
     def read(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        bases = x.shape[1]
-        if self.place is not None and bases > len(self.place):
+        if 0 < self.config.positions < x.shape[1]:
             raise DataError(
-                f"A sequence has {bases} bases; this network knows positions up to "
-                f"{len(self.place)}. Cut the sequences, or train one with positions = {bases} or 0."
+                f"A sequence has {x.shape[1]} bases; this network knows positions up to "
+                f"{self.config.positions}. Cut the sequences, or train one with "
+                f"positions = {x.shape[1]} or 0."
             )
-        x = self.stem(x)
-        if self.place is not None:
-            x = x + self.place[:bases].to(x.dtype)
-        layers = [masked(x, mask)]
-        for block in self.blocks:
-            layers.append(block(layers[-1], mask))
-        x = masked(functional.gelu(self.norm(layers[-1], mask)), mask)
-        return self.head(x, mask), layers
+        if self.training:
+            rows = x.chunk(len(self.members))
+            masks = [None] * len(rows) if mask is None else mask.chunk(len(self.members))
+            found = [
+                member(*share) for member, *share in zip(self.members, rows, masks, strict=False)
+            ]
+            logits = torch.cat([logits for logits, _ in found])
+            return logits, [
+                torch.cat(layers) for layers in zip(*(f[1] for f in found), strict=True)
+            ]
+        found = [member(x, mask) for member in self.members]
+        logits = torch.stack([logits for logits, _ in found]).mean(0)
+        return logits, [
+            torch.cat(layers, -1) for layers in zip(*(f[1] for f in found), strict=True)
+        ]
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if module is self and self.place is not None:
-            nn.init.normal_(self.place, std=0.02)
+        if isinstance(module, Norm) and module.place is not None:
+            nn.init.zeros_(module.place)

@@ -57,12 +57,17 @@ class Conv(nn.Conv1d):
     """
 
     def __init__(
-        self, channels: int, out: int, kernel: int, *, dilation: int = 1, stride: int = 1
+        self,
+        channels: int,
+        out: int,
+        kernel: int,
+        *,
+        dilation: int = 1,
+        stride: int = 1,
+        bias: bool = True,
     ) -> None:
         reach = dilation * (kernel - 1)
-        super().__init__(
-            channels, out, kernel, stride=stride, dilation=dilation, padding=reach // 2
-        )
+        super().__init__(channels, out, kernel, stride, reach // 2, dilation, bias=bias)
         # An even reach pads both sides alike; an odd one lacks a column on the right.
         self.more = reach % 2
 
