@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ def test_every_row_is_evaluated_once_whatever_the_batch() -> None:
     model = bw.Model.from_callable(gc, ["score"])
     for tokens in (1, 30, None):
         seen.clear()
-        sized = bw.Model(**vars(model) | {"batch_tokens": tokens})
+        sized = replace(model, batch_tokens=tokens)
         found = bw.explain(sized, rows_of((9, 5, 7)), "occlusion", "score")
         assert len(seen) == sum(a.evaluations for a in found) == (9 + 5 + 7) + 3 * 2
         for a in found:
@@ -175,7 +176,7 @@ def test_without_memory_batches_are_halved_and_nothing_is_lost(name: str, error:
     model = bw.Model.from_module(module, ["score"], outputs="values")
     plenty = bw.Model.from_module(Small(10**9, ERRORS[error]), ["score"], outputs="values")
     some = rows_of((9,) * 6 + (7,) * 6)
-    tight = bw.Model(**vars(model) | {"batch_tokens": 200})
+    tight = replace(model, batch_tokens=200)
     for a, b in zip(
         bw.explain(tight, some, name, "score", seed=1),
         bw.explain(plenty, some, name, "score", seed=1),

@@ -25,6 +25,7 @@ EXPLAINERS = Registry(
         "kernel_shap": "basewise.explainers.kernel_shap:KernelShap",
         "leverage_shap": "basewise.explainers.leverage_shap:LeverageShap",
         "lime": "basewise.explainers.lime:Lime",
+        "mutagenesis": "basewise.explainers.mutagenesis:Mutagenesis",
         "occlusion": "basewise.explainers.occlusion:Occlusion",
         "permutation_shap": "basewise.explainers.permutation_shap:PermutationShap",
         "saliency": "basewise.explainers.saliency:Saliency",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basewise.models.evaluator import Batch, BatchSize
+from basewise.models.evaluator import Batch, BatchSize, check_finite
 from basewise.models.gradient import frozen, value_and_gradient, value_at
 from basewise.types import Floats, Target
 
@@ -112,6 +112,7 @@ class Walker:
 
         with frozen(self.model):
             self._size.over(len(line), width, add)
+        check_finite(values.numpy(), self.model, self.target)
         return gradients, values.view(shape)
 
     def values(self, ids: Tensor, points: Tensor) -> Tensor:
@@ -124,6 +125,7 @@ class Walker:
 
         with frozen(self.model), torch.no_grad():
             self._size.over(len(points), ids.shape[1], read)
+        check_finite(values.numpy(), self.model, self.target)
         return values
 
     def outputs(self, paths: Sequence[Path]) -> list[float]:

@@ -93,9 +93,11 @@ def disjoint(units: Ints, record: Record) -> Ints:
 def tokens_of(model: Model, record: Record) -> Tokens:
     """The record's tokens; what is wrong with its sequence is said with its id."""
     try:
-        return model.tokenizer.encode(record.sequence)
+        tokens = model.tokenizer.encode(record.sequence)
     except DataError as error:
         raise DataError(f"Record {record.id!r}: {error}") from None
+    model.check_length(len(tokens), len(record.sequence), record.id)
+    return tokens
 
 
 def random_numbers(seed: int, record_id: str, method: str) -> np.random.Generator:

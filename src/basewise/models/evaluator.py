@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from basewise.errors import CapabilityError, DataError
@@ -33,7 +34,10 @@ __all__ = [
     "Evaluator",
     "Switchboard",
     "TokenSwitch",
+    "Variants",
     "borrowed",
+    "check_finite",
+    "tokenised",
 ]
 
 
@@ -48,22 +52,32 @@ class Batch:
         return len(self.ids)
 
 
-class Switchboard(Protocol):
-    """How a sequence looks while some of its units are switched off."""
-
-    @property
-    def n_units(self) -> int: ...
+class Variants(Protocol):
+    """Makes rows: changed copies of one sequence, as arrays of wishes describe them."""
 
     @property
     def draws(self) -> int:
-        """Rows made for each coalition; their values are averaged."""
+        """Rows made for each wish; their values are averaged."""
 
     @property
     def width(self) -> int:
         """Tokens of a row, for packing."""
 
-    def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
-        """ids (n * draws, t) and lengths (n * draws,) or None, of coalitions (n, u)."""
+    def rows(self, asked: Any, model: Model) -> tuple[Tensor, Tensor | None]:
+        """ids (n * draws, t) and lengths (n * draws,) or None, of wishes (n, ...)."""
+
+
+class Switchboard(Variants, Protocol):
+    """How a sequence looks while some of its units are switched off.
+
+    What is wished for are coalitions (n, u) bool, True where a unit is present.
+    """
+
+    @property
+    def n_units(self) -> int: ...
+
+
+Asked = Sequence[tuple[Variants, NDArray[Any]]]
 
 
 def _covering(spans: Ints, units: Ints) -> Ints:
@@ -146,10 +160,14 @@ class BaseSwitch:
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
         with_rest = np.concatenate([present, np.ones((len(present), 1), bool)], axis=1)
         kept = with_rest[:, self._unit]
-        codes = np.where(kept[:, None], self._on, self._off).reshape(-1, len(self._on))
-        ids, lengths = model.tokenizer.encode_codes(codes)
-        ragged = None if (lengths == ids.shape[1]).all() else torch.from_numpy(lengths)
-        return torch.from_numpy(ids).to(model.device), ragged
+        return tokenised(np.where(kept[:, None], self._on, self._off), model)
+
+
+def tokenised(codes: Codes, model: Model) -> tuple[Tensor, Tensor | None]:
+    """What `Variants.rows` gives for rows of bases, (..., b)."""
+    ids, lengths = model.tokenizer.encode_codes(codes.reshape(-1, codes.shape[-1]))
+    ragged = None if (lengths == ids.shape[1]).all() else torch.from_numpy(lengths)
+    return torch.from_numpy(ids).to(model.device), ragged
 
 
 class BatchSize:
@@ -250,9 +268,9 @@ class Evaluator:
         self.size = BatchSize(model.batch_tokens)
         self._index = target.index(model.labels)
 
-    def __call__(self, asked: Sequence[tuple[Switchboard, Bools]]) -> list[Floats]:
-        """Values, one array (n,) per pair of a switchboard and its coalitions (n, u)."""
-        found = [np.empty(len(present)) for _, present in asked]
+    def __call__(self, asked: Asked) -> list[Floats]:
+        """Values, one array (n,) per pair of a board and what is asked of it, n rows."""
+        found = [np.empty(len(wishes)) for _, wishes in asked]
         order = sorted(range(len(asked)), key=lambda i: asked[i][0].width)
         with borrowed(self.model):
             queue = [_Piece(i, 0, len(asked[i][1])) for i in order if len(asked[i][1])]
@@ -262,20 +280,20 @@ class Evaluator:
 
     def _batch(
         self,
-        asked: Sequence[tuple[Switchboard, Bools]],
+        asked: Asked,
         found: list[Floats],
         queue: list[_Piece],
     ) -> list[_Piece]:
-        """Evaluate as many queued coalitions as fit one batch; return what is left."""
+        """Evaluate as much of the queue as fits one batch; return what is left."""
         taken, rest, tokens = _take(asked, queue, self.size.tokens, self.model.pads)
-        coalitions = sum(piece.stop - piece.start for piece in taken)
+        wishes = sum(piece.stop - piece.start for piece in taken)
         work = partial(self._fill, found, asked, taken)
-        return rest if self.size.attempt(work, tokens, coalitions > 1) else queue
+        return rest if self.size.attempt(work, tokens, wishes > 1) else queue
 
     def _fill(
         self,
         found: list[Floats],
-        asked: Sequence[tuple[Switchboard, Bools]],
+        asked: Asked,
         taken: Sequence[_Piece],
     ) -> None:
         """Put the values of all pieces where they belong, averaged over draws."""
@@ -287,25 +305,34 @@ class Evaluator:
             found[piece.board][piece.start : piece.stop] = rows.reshape(n, draws).mean(1)
             at += n * draws
 
-    def _values(
-        self, asked: Sequence[tuple[Switchboard, Bools]], taken: Sequence[_Piece]
-    ) -> Floats:
+    def _values(self, asked: Asked, taken: Sequence[_Piece]) -> Floats:
         """The target, (n,), at the rows of all pieces."""
         parts = [asked[i][0].rows(asked[i][1][a:b], self.model) for i, a, b in taken]
         raw = self.model.outputs_of(join(parts, self.model.tokenizer.pad_id))
         value = read(raw, self._index, self.target.read, self.model.outputs)
         values = np.asarray(value.double().cpu().numpy())
-        if not np.isfinite(values).all():
-            bad = values[~np.isfinite(values)]
-            raise DataError(
-                f"{self.model.name} gives {bad[0]} as the {self.target} for {len(bad)} of "
-                f"{len(values)} perturbed sequences; only finite numbers can be explained."
-            )
+        check_finite(values, self.model, self.target)
         return values
 
 
+def check_finite(values: Floats, model: Model, target: Target) -> None:
+    """Refuse values of the target, (n,), that are no numbers.
+
+    Raises
+    ------
+    DataError
+        Saying which model gave what.
+    """
+    if not np.isfinite(values).all():
+        bad = values[~np.isfinite(values)]
+        raise DataError(
+            f"{model.name} gives {bad[0]} as the {target} for {len(bad)} of {len(values)} "
+            "sequences; only finite numbers can be explained."
+        )
+
+
 class _Piece(NamedTuple):
-    """Coalitions `start` to `stop` of one board."""
+    """What is asked of one board, from `start` to `stop`."""
 
     board: int
     start: int
@@ -313,12 +340,12 @@ class _Piece(NamedTuple):
 
 
 def _take(
-    asked: Sequence[tuple[Switchboard, Bools]],
+    asked: Asked,
     queue: list[_Piece],
     budget: int,
     mixed: bool,
 ) -> tuple[list[_Piece], list[_Piece], int]:
-    """The head of the queue that fits the budget (at least one coalition), the rest, the tokens.
+    """The head of the queue that fits the budget (at least one wish), the rest, the tokens.
 
     A batch is as wide as its longest row; the queue is sorted by width. Rows of several
     widths share a batch only where they may be `mixed`.
