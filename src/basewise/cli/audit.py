@@ -12,16 +12,45 @@ __all__ = ["audit"]
 
 def audit(
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(help="Files of sequences, as train=a.csv dev=b.csv test=c.csv or a.csv."),
-    ],
+    ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Also write JSON here.")] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(help="Published metrics to check, as accuracy=0.860,mcc=0.720,f1=0.859."),
+    ] = None,
+    positives: Annotated[int, typer.Option(help="Positives of their test set.")] = 0,
+    negatives: Annotated[int, typer.Option(help="Negatives of their test set.")] = 0,
 ) -> None:
     """Say what is wrong with a data set before a model is trained on it.
 
     Leakage, contradictions, composition shortcuts, construction artefacts. A file without a
-    name is called after itself.
+    name is called after itself. With --metrics: whether published numbers can come from one
+    confusion matrix.
     """
+    from basewise.errors import ConfigError
+
+    if not files and not metrics:
+        raise ConfigError("audit needs files, as train=a.csv test=b.csv, or --metrics.")
+    if metrics:
+        _published(metrics, positives, negatives)
+    if files:
+        _data(files, out)
+
+
+def _published(metrics: str, positives: int, negatives: int) -> None:
+    from basewise.checks import metrics_possible
+    from basewise.errors import ConfigError
+
+    pairs = dict(text.strip().partition("=")[::2] for text in metrics.split(","))
+    if not all(pairs.values()):
+        raise ConfigError(f"--metrics {metrics!r}: write name=value,name=value.")
+    found = metrics_possible(pairs, positives=positives, negatives=negatives)
+    typer.echo(found.sentence)
+
+
+def _data(files: list[str], out: Path | None) -> None:
     from basewise.checks import audit as audit_splits
     from basewise.cli.progress import Terminal
     from basewise.data import read
@@ -32,8 +61,8 @@ def audit(
     for text in files:
         name, equals, path = text.rpartition("=")
         name = name if equals else Path(path).name.split(".")[0]
-        if name in splits:
-            raise ConfigError(f"two files are called {name!r}; write name=path for each.")
+        if name in splits or name == "checks":
+            raise ConfigError(f"a split cannot be called {name!r} here; write othername={path}.")
         splits[name] = read(path)
     with Terminal().step("audit", None):
         found = audit_splits(**splits)
