@@ -32,7 +32,7 @@ from basewise.models.heads import Head
 from basewise.models.network import Network, State
 from basewise.models.nucleotide_transformer import honour_inputs_embeds
 
-__all__ = ["Task", "load_network", "max_tokens", "read_config", "read_weights"]
+__all__ = ["Task", "load_network", "max_tokens", "quiet", "read_config", "read_weights"]
 
 Task = Literal[Head, "regression"]
 """A head, or a regression, which is a sequence classifier trained on numbers."""
@@ -404,7 +404,7 @@ def _foreign(
             f"{folder / 'config.json'}: transformers has no {head} network of model_type "
             f"{config.model_type!r}."
         ) from None
-    with _quiet():
+    with quiet():
         network, report = cls.from_pretrained(
             None,
             config=config,
@@ -466,8 +466,8 @@ def _fast_attention(network: PreTrainedModel, given: Any, output: Any) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bar and its own report of weights off the terminal."""
+def quiet() -> Iterator[None]:
+    """transformers writes nothing but errors to the terminal inside the block."""
     level, bar = (
         transformers_logging.get_verbosity(),
         transformers_logging.is_progress_bar_enabled(),

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from basewise.errors import CapabilityError, StoreError, WeightsError
+from basewise.errors import CapabilityError, DataError, StoreError, WeightsError
 from basewise.models.evaluator import Batch, BatchSize, borrowed
 from basewise.models.foreign import FunctionNetwork, OneHotModule
-from basewise.models.reading import Outputs, as_target, probabilities
+from basewise.models.hub import checkpoint_folder, licence_of
+from basewise.models.reading import LANGUAGE_MODEL, Outputs, as_target, probabilities
 from basewise.sequence.alphabet import encode
 from basewise.store import write_text
-from basewise.tokenize import Tokenizer, load_tokenizer
+from basewise.tokenize import Tokenizer
 from basewise.tokenize.nucleotide import Nucleotide
+from basewise.tokenize.published import NoTokenizer, published_tokenizer
 from basewise.types import Codes, Floats, Ints, Record, Target
 
+if TYPE_CHECKING:
+    from basewise.models.checkpoints import Task
+
 __all__ = ["Model"]
+
+log = logging.getLogger("basewise")
+NUCLEOTIDE_TRANSFORMER = "CC BY-NC-SA 4.0"
 
 CARD = "basewise_model.json"
 
@@ -44,9 +55,12 @@ class Model:
     name : str
         Printed beside every score.
     outputs : str
-        What `logits` holds: class `logits`, class `probabilities`, or `values`.
+        What `logits` holds: class `logits`, class `probabilities`, `values`, or the `tokens`
+        of a language model, which has no labels.
     batch_tokens : int or None
         Tokens per batch; found by trying when None.
+    licence : str or None
+        Of the checkpoint, where it names one; kept by what is trained from it.
     """
 
     network: nn.Module
@@ -55,6 +69,7 @@ class Model:
     name: str = "model"
     outputs: Outputs = "logits"
     batch_tokens: int | None = None
+    licence: str | None = None
 
     # ---------------------------------------------------------------- making one
 
@@ -63,51 +78,70 @@ class Model:
         cls,
         source: str | Path,
         *,
+        revision: str | None = None,
         tokenizer: Tokenizer | None = None,
         labels: Sequence[str] | None = None,
+        head: Task | None = None,
+        pooling: str | None = None,
         name: str | None = None,
     ) -> Model:
-        """Load a model from a folder, without executing any code but basewise's own.
+        """Load a model from a folder or from the hub; no code but basewise's own is executed.
+
+        The licence of a checkpoint goes to the log `basewise`, as a warning where it forbids
+        commercial use.
 
         Parameters
         ----------
-        source : path
-            A folder written by `Model.save` or `save_pretrained`.
+        source : path or str
+            A folder written by `Model.save` or `save_pretrained`, or laid out as published;
+            or `"owner/name"` on the hub, which is fetched into the local cache.
+        revision : str, optional
+            The commit, tag or branch of a hub repository.
         tokenizer : Tokenizer, optional
-            Where the folder holds none.
+            Instead of the one found by the folder's files. Without any, the network is there
+            all the same, and what needs a tokenizer says which file is missing.
         labels : sequence of str, optional
-            Names for the outputs, instead of those in the folder's `config.json`.
+            Names for the outputs, instead of those in `config.json`.
+        head : str, optional
+            A new, untrained head in place of the checkpoint's, to be trained:
+            `sequence_classification`, `token_classification` or `regression`.
+        pooling : str, optional
+            What a new sequence classifier reads; see `basewise.models.heads.Pooling`.
+        name : str, optional
+            Printed beside every score; otherwise that of the folder or repository.
 
         Raises
         ------
         WeightsError
-            If the folder is not a whole checkpoint of a known architecture.
+            If the source is not a whole checkpoint of a known architecture, or does not go
+            with the tokenizer or the labels.
+        ConfigError
+            If the architecture has no such head or pooling.
         """
         from basewise.models.checkpoints import load_network
 
-        folder = Path(source)
-        network = load_network(folder)
+        folder = checkpoint_folder(source, revision)
+        network = load_network(folder, head=head, labels=labels if head else None, pooling=pooling)
         card = _card(folder)
+        embedding: Any = network.get_input_embeddings()
+        rows = embedding.weight.shape[0]
         if tokenizer is None:
-            tokenizer = load_tokenizer(folder)
-        if tokenizer.vocabulary_size > (rows := network.get_input_embeddings().weight.shape[0]):
+            tokenizer = published_tokenizer(folder, network.config.model_type, rows)
+        if not isinstance(tokenizer, NoTokenizer) and tokenizer.vocabulary_size > rows:
             raise WeightsError(
                 f"{folder}: the tokenizer has {tokenizer.vocabulary_size} entries but the "
                 f"network's embedding only {rows} rows; give the tokenizer it was trained with."
             )
-        config = network.config
-        found = tuple(labels or (config.id2label[i] for i in range(config.num_labels)))
-        if len(found) != config.num_labels:
-            raise WeightsError(
-                f"{folder}: {len(found)} labels were given ({', '.join(found)}), "
-                f"the network has {config.num_labels} outputs."
-            )
+        licence = card.get("licence") or _licence(folder)
+        name = name or card.get("name") or (folder.name if folder == Path(source) else str(source))
+        _tell(name, licence)
         return cls(
             network=network,
             tokenizer=tokenizer,
-            labels=found,
-            name=name or card.get("name", folder.name),
-            outputs="values" if config.problem_type == "regression" else "logits",
+            labels=_labels(folder, network, labels),
+            name=name,
+            outputs=_outputs(network),
+            licence=licence,
         )
 
     @classmethod
@@ -167,13 +201,18 @@ class Model:
                 f"{self.name} wraps foreign code, which cannot be saved without a pickle; "
                 "keep its weights with safetensors and wrap it again after loading."
             )
+        from basewise.models.checkpoints import quiet
+
         folder = Path(folder)
         config = self.network.config
-        config.id2label = dict(enumerate(self.labels))
-        config.label2id = {label: i for i, label in enumerate(self.labels)}
-        self.network.save_pretrained(folder)
+        if self.labels:
+            config.id2label = dict(enumerate(self.labels))
+            config.label2id = {label: i for i, label in enumerate(self.labels)}
+        with quiet():
+            self.network.save_pretrained(folder)
         self.tokenizer.save(folder)
-        write_text(folder / CARD, json.dumps({"format": 1, "name": self.name}) + "\n")
+        card = {"format": 1, "name": self.name, "licence": self.licence}
+        write_text(folder / CARD, json.dumps(card) + "\n")
 
     def renamed(self, name: str) -> Model:
         """The same model under another name."""
@@ -219,26 +258,87 @@ class Model:
         """The target named, read in this model's default way unless said otherwise."""
         return as_target(target, self.labels, self.outputs)
 
+    @functools.cached_property
+    def longest(self) -> int | None:
+        """The most tokens a sequence may have, special ones included; None where any goes."""
+        from basewise.models.checkpoints import max_tokens
+
+        return max_tokens(self.network) if isinstance(self.network, PreTrainedModel) else None
+
+    def check_length(self, tokens: int, bases: int, record_id: str) -> None:
+        """Refuse a record that has more tokens than the network takes; nothing is ever cut.
+
+        Raises
+        ------
+        DataError
+            Naming length, maximum and remedy.
+        """
+        if self.longest is not None and tokens > self.longest:
+            raise DataError(
+                f"Record {record_id!r} has {bases} bases, which are {tokens} tokens with the "
+                f"special ones, and {self.name} takes at most {self.longest}; cut it into windows "
+                f"of about {bases * self.longest // tokens} bases."
+            )
+
     def outputs_of(self, batch: Batch) -> Tensor:
-        """Raw outputs, (n, k), of one batch, as the network is set now."""
+        """Raw outputs, (n, k), of one batch, as the network is set now.
+
+        Those of a token classifier are the mean over the tokens that cover bases.
+        """
+        tokens = batch.ids.shape[1]
+        if self.longest is not None and tokens > self.longest:
+            raise DataError(
+                f"{self.name} takes at most {self.longest} tokens of a sequence and got {tokens}; "
+                "cut the sequence into windows."
+            )
         found: Tensor = self.network(input_ids=batch.ids, attention_mask=batch.mask).logits
-        return found
+        return found if found.ndim == 2 else self._mean_over_tokens(found, batch.mask)
+
+    def _mean_over_tokens(self, found: Tensor, mask: Tensor | None) -> Tensor:
+        if self.outputs == "tokens":
+            raise CapabilityError(LANGUAGE_MODEL)
+        before, after = self._around
+        at = torch.arange(found.shape[1], device=found.device)
+        length = found.new_full((len(found), 1), found.shape[1]) if mask is None else mask.sum(1)
+        inside = (at >= before) & (at < length.view(-1, 1) - after)
+        return (found * inside[:, :, None]).sum(1) / inside.sum(1, keepdim=True)
+
+    @functools.cached_property
+    def _around(self) -> tuple[int, int]:
+        """How many special tokens stand before and after those that cover bases."""
+        spans = self.tokenizer.encode("ACGT" * 8).spans
+        covering = np.flatnonzero(spans[:, 1] > spans[:, 0])
+        return int(covering[0]), len(spans) - 1 - int(covering[-1])
 
     def predict(self, records: Sequence[Record]) -> Floats:
         """Class probabilities (or values, for regressions and functions), (n, labels).
 
         Columns are named by `labels`. Sequences of any mixture of lengths; a record's row
         does not depend on its neighbours.
+
+        Raises
+        ------
+        DataError
+            If a record is longer than the network takes.
+        CapabilityError
+            If the model is a language model, or lacks its tokenizer.
         """
         found = np.empty((len(records), len(self.labels)))
         size = BatchSize(self.batch_tokens or 1 << 14)
         with borrowed(self):
             for rows, codes in by_length(records):
-                size.over(len(rows), codes.shape[1], partial(self._predict, found, rows, codes))
+                work = partial(self._predict, found, records, rows, codes)
+                size.over(len(rows), codes.shape[1], work)
         return found
 
-    def _predict(self, found: Floats, rows: Ints, codes: Codes, some: slice) -> None:
-        raw = self.outputs_of(self.batch_of(codes[some])).double()
+    def _predict(
+        self, found: Floats, records: Sequence[Record], rows: Ints, codes: Codes, some: slice
+    ) -> None:
+        batch = self.batch_of(codes[some])
+        lengths = [batch.ids.shape[1]] if batch.mask is None else batch.mask.sum(1).tolist()
+        at = int(np.argmax(lengths))
+        self.check_length(lengths[at], codes.shape[1], records[rows[some][at]].id)
+        raw = self.outputs_of(batch).double()
         found[rows[some]] = probabilities(raw, self.outputs).cpu().numpy()
 
     def batch_of(self, codes: Codes) -> Batch:
@@ -252,7 +352,9 @@ class Model:
 
     def __repr__(self) -> str:
         kind = type(self.network).__name__
-        return f"Model({self.name!r}, {kind}, labels={list(self.labels)}, outputs={self.outputs})"
+        licence = f", licence={self.licence!r}" if self.licence else ""
+        labels = list(self.labels)
+        return f"Model({self.name!r}, {kind}, labels={labels}, outputs={self.outputs}{licence})"
 
 
 def by_length(records: Sequence[Record]) -> list[tuple[Ints, Codes]]:
@@ -264,6 +366,59 @@ def by_length(records: Sequence[Record]) -> list[tuple[Ints, Codes]]:
         text = "".join([records[i].sequence for i in rows.tolist()])
         found.append((rows, encode(text).reshape(len(rows), length)))
     return found
+
+
+def _outputs(network: PreTrainedModel) -> Outputs:
+    """What the logits of a network say, by its configuration or its class."""
+    head = getattr(network.config, "head", None) or type(network).__name__
+    if head.endswith(("_lm", "LM", "LMHeadModel")):
+        return "tokens"
+    return "values" if network.config.problem_type == "regression" else "logits"
+
+
+def _labels(folder: Path, network: PreTrainedModel, given: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of a network's outputs; none where they are tokens."""
+    if _outputs(network) == "tokens":
+        if given is not None:
+            raise WeightsError(
+                f"{folder}: labels were given ({', '.join(given)}), but this is a language model; "
+                "load it with head='sequence_classification' for a new head with these labels."
+            )
+        return ()
+    config: Any = network.config
+    found = tuple(given or (config.id2label[i] for i in range(config.num_labels)))
+    if len(found) != config.num_labels:
+        raise WeightsError(
+            f"{folder}: {len(found)} labels were given ({', '.join(found)}), "
+            f"the network has {config.num_labels} outputs."
+        )
+    return found
+
+
+def _licence(folder: Path) -> str | None:
+    """The licence that the model card names, or that all checkpoints of an architecture share.
+
+    An ESM with the vocabulary of 6-mers is a Nucleotide Transformer; one that was trained from
+    scratch here is no ESM by its configuration.
+    """
+    from basewise.models.checkpoints import read_config
+
+    config = read_config(folder)
+    known = config.get("model_type") == "esm" and config.get("vocab_size") in (4105, 4107)
+    return licence_of(folder) or (NUCLEOTIDE_TRANSFORMER if known else None)
+
+
+def _tell(name: str, licence: str | None) -> None:
+    if licence is None:
+        return
+    restricted = re.search(r"\bnc\b|non.?commercial", licence, re.IGNORECASE)
+    log.log(
+        logging.WARNING if restricted else logging.INFO,
+        "%s: licence %s%s",
+        name,
+        licence,
+        "; not for commercial use" if restricted else "",
+    )
 
 
 def _card(folder: Path) -> dict[str, Any]:

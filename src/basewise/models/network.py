@@ -63,7 +63,14 @@ class NetworkConfig(PreTrainedConfig):
     def from_published(cls, published: Mapping[str, Any], head: Head) -> NetworkConfig:
         """Our configuration of a published `config.json`; what the network does not use is left."""
         known = {"id2label", "label2id", "num_labels", "problem_type", *cls.__dataclass_fields__}
-        foreign = {"architectures", "dtype", "transformers_version", "head", "pooling"}
+        foreign = {
+            "architectures",
+            "dtype",
+            "head",
+            "model_type",
+            "pooling",
+            "transformers_version",
+        }
         settings = {k: v for k, v in published.items() if k in known - foreign}
         return cls(**settings, head=head, pooling=cls.published_pooling)
 

@@ -11,10 +11,11 @@ from torch import Tensor
 from basewise.errors import CapabilityError
 from basewise.types import Read, Target
 
-__all__ = ["Outputs", "as_target", "probabilities", "read"]
+__all__ = ["LANGUAGE_MODEL", "Outputs", "as_target", "probabilities", "read"]
 
-Outputs = Literal["logits", "probabilities", "values"]
-"""What a network's outputs are: class logits, class probabilities, or numbers as they stand.
+Outputs = Literal["logits", "probabilities", "values", "tokens"]
+"""What a network's outputs are: class logits, class probabilities, numbers as they stand, or the
+logits of a language model, which name tokens and no labels.
 
 Several logits belong to classes that exclude each other (softmax); a single one is the log-odds
 of its label (sigmoid)."""
@@ -23,7 +24,12 @@ ALLOWED: dict[Outputs, tuple[Read, ...]] = {
     "logits": ("log_odds", "logit", "probability", "margin"),
     "probabilities": ("log_odds", "probability"),
     "values": ("value",),
+    "tokens": (),
 }
+LANGUAGE_MODEL = (
+    "This is a language model, whose outputs are tokens and no labels; load it with "
+    "head='sequence_classification' and labels=[...] and train that head."
+)
 SMALLEST = 1e-12  # probabilities are kept this far from 0 and 1 before a logarithm
 
 
@@ -35,8 +41,10 @@ def as_target(target: str | Target, labels: Sequence[str], outputs: Outputs) -> 
     UnknownName
         If no label has that name.
     CapabilityError
-        If the model's outputs cannot be read that way.
+        If the model's outputs cannot be read that way, or it is a language model.
     """
+    if outputs == "tokens":
+        raise CapabilityError(LANGUAGE_MODEL)
     if isinstance(target, str):
         target = Target(target, ALLOWED[outputs][0])
     target.index(labels)

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.utils import logging as transformers_logging
 
 from basewise.train.average import Average
 from basewise.train.progress import Progress
@@ -30,7 +29,6 @@ __all__ = [
     "Patience",
     "Tell",
     "last_whole_checkpoint",
-    "quiet",
     "stale",
     "undisturbed",
 ]
@@ -168,20 +166,3 @@ def undisturbed() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """transformers writes nothing but errors to the terminal inside the block."""
-    shown, level = (
-        transformers_logging.is_progress_bar_enabled(),
-        transformers_logging.get_verbosity(),
-    )
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if shown:
-            transformers_logging.enable_progress_bar()

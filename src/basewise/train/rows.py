@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from basewise.errors import DataError, UnknownName
+from basewise.errors import CapabilityError, DataError, UnknownName
 from basewise.models.model import Model, by_length
+from basewise.models.reading import LANGUAGE_MODEL
 from basewise.types import Bools, Floats, Ints, Record
 
 __all__ = ["IGNORED", "Batches", "Rows", "rows_of"]
@@ -32,11 +33,14 @@ class Rows:
         Which ids are real; None where all are.
     labels : (n,) or (n, t) int, or (n,) float
         Positions among the label names (-100: ignored), of rows or of tokens; or values.
+    hidden_id : int or None
+        The id that says "not known" in place of another: a mask token, or the letter N.
     """
 
     ids: Ints
     mask: Bools | None
     labels: Ints | Floats
+    hidden_id: int | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,12 +52,17 @@ def rows_of(model: Model, records: Sequence[Record]) -> Rows:
     Raises
     ------
     DataError
-        If there is no record, or one has no label, or a label of the wrong kind.
+        If there is no record, or one has no label or a label of the wrong kind, or is longer
+        than the model takes.
+    CapabilityError
+        If the model is a language model.
     UnknownName
         If a record has a label that the model does not name.
     """
     if not records:
         raise DataError("No records to train on or to choose by; at least one is needed.")
+    if model.outputs == "tokens":
+        raise CapabilityError(LANGUAGE_MODEL)
     encoded = [(rows, model.tokenizer.encode_codes(codes)) for rows, codes in by_length(records)]
     width = max(found.ids.shape[1] for _, found in encoded)
     ids = np.full((len(records), width), model.tokenizer.pad_id)
@@ -61,8 +70,17 @@ def rows_of(model: Model, records: Sequence[Record]) -> Rows:
     for rows, found in encoded:
         ids[rows, : found.ids.shape[1]] = found.ids
         lengths[rows] = found.lengths
+    longest = int(lengths.argmax())
+    model.check_length(int(lengths[longest]), len(records[longest].sequence), records[longest].id)
     mask = np.arange(width) < lengths[:, None]
-    return Rows(ids, None if mask.all() else mask, _labels(model, records))
+    return Rows(ids, None if mask.all() else mask, _labels(model, records), _hidden_id(model))
+
+
+def _hidden_id(model: Model) -> int | None:
+    tokenizer = model.tokenizer
+    if tokenizer.mask_id is not None or not tokenizer.tokens_are_bases:
+        return tokenizer.mask_id
+    return int(tokenizer.encode("N").ids[0])
 
 
 def _labels(model: Model, records: Sequence[Record]) -> Ints | Floats:
@@ -82,30 +100,65 @@ def _labels(model: Model, records: Sequence[Record]) -> Ints | Floats:
 
 
 class Batches(Dataset[dict[str, Tensor]]):
-    """Rows as a data set that gives whole batches, each as wide as its longest row."""
+    """Rows as a data set that gives whole batches, each as wide as its longest row.
 
-    def __init__(self, rows: Rows) -> None:
+    Parameters
+    ----------
+    rows : Rows
+    hide : float
+        Share of the real ids that are replaced by `rows.hidden_id`, drawn anew each time.
+    crossover : float
+        Share of rows that, from a random token on, are those of another row of their class.
+    """
+
+    def __init__(self, rows: Rows, hide: float = 0.0, crossover: float = 0.0) -> None:
         self._ids = torch.from_numpy(rows.ids.astype(np.int32))
         self._lengths = None if rows.mask is None else torch.from_numpy(rows.mask.sum(1))
         self._labels = torch.from_numpy(rows.labels)
         if self._labels.is_floating_point():
             self._labels = self._labels.float()
+        self._hide, self._hidden_id = hide, rows.hidden_id
+        self._crossover = crossover
+        if crossover:
+            self._by_class = self._labels.argsort()
+            self._counts = self._labels.bincount()
+            self._first = self._counts.cumsum(0) - self._counts
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         chosen = torch.tensor(indices)
-        labels = self._labels[chosen]
-        if self._lengths is None:
-            return {"input_ids": self._ids[chosen].long(), "labels": labels}
-        lengths = self._lengths[chosen]
+        ids, labels = self._ids[chosen].long(), self._labels[chosen]
+        lengths = self._full(chosen) if self._lengths is None else self._lengths[chosen]
+        if self._crossover:
+            ids, lengths = self._crossed(ids, lengths, labels)
         width = int(lengths.max())
-        return {
-            "input_ids": self._ids[chosen, :width].long(),
-            "attention_mask": (torch.arange(width) < lengths[:, None]).long(),
-            "labels": labels[:, :width] if labels.ndim == 2 else labels,
-        }
+        ids, real = ids[:, :width], torch.arange(width) < lengths[:, None]
+        if self._hide:
+            hidden = real & (torch.rand(ids.shape) < self._hide)
+            ids = ids.masked_fill(hidden, cast(int, self._hidden_id))
+        batch = {"input_ids": ids, "labels": labels[:, :width] if labels.ndim == 2 else labels}
+        if self._lengths is not None:
+            batch["attention_mask"] = real.long()
+        return batch
+
+    def _full(self, chosen: Tensor) -> Tensor:
+        return torch.full((len(chosen),), self._ids.shape[1])
+
+    def _crossed(self, ids: Tensor, lengths: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        n = len(labels)
+        drawn = (torch.rand(n, dtype=torch.double) * self._counts[labels]).long()
+        partner = self._by_class[self._first[labels] + drawn]
+        theirs = self._full(partner) if self._lengths is None else self._lengths[partner]
+        shorter = torch.minimum(lengths, theirs)
+        cut = 1 + (torch.rand(n) * (shorter - 1)).long()
+        crossed = torch.rand(n) < self._crossover
+        after = crossed[:, None] & (torch.arange(ids.shape[1]) >= cut[:, None])
+        return (
+            torch.where(after, self._ids[partner].long(), ids),
+            torch.where(crossed, theirs, lengths),
+        )
 
 
 def as_made(batch: Any) -> Any:

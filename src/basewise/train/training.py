@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from basewise.errors import CapabilityError, ConfigError, UnknownName
+from basewise.models.checkpoints import quiet
 from basewise.models.model import Model
 from basewise.registry import component, settings_of
 from basewise.store import fingerprint
@@ -35,7 +36,6 @@ from basewise.train.loop import (
     Patience,
     Tell,
     last_whole_checkpoint,
-    quiet,
     undisturbed,
 )
 from basewise.train.metrics import matthews
@@ -114,6 +114,13 @@ class Training:
         How much a record counts in the loss; balanced: inversely to its class's frequency.
     label_smoothing : float
         Share of each target that is spread over all classes.
+    hide : float
+        Share of the tokens that are hidden in each batch, drawn anew: replaced by the mask
+        token, or by N where tokens are bases.
+    crossover : float
+        Share of the records in each batch that end, from a random token on, as another record
+        of their class. It keeps what stands where and mixes what stands together, so it suits
+        sequences that are aligned to a point. (Within a class, CutMix of Yun et al. 2019.)
     average : float
         Decay per step of a moving average of the weights, which is then evaluated and kept
         instead of the weights; 0: none.
@@ -132,6 +139,8 @@ class Training:
     patience: Annotated[int, Field(ge=0)] = 0
     class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = None
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    hide: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    crossover: Annotated[float, Field(ge=0, le=1)] = 0.0
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
@@ -228,6 +237,10 @@ class Training:
         told: Progress,
     ) -> CheckpointedTrainer:
         classes = np.issubdtype(train.labels.dtype, np.integer)
+        if self.hide and train.hidden_id is None:
+            raise CapabilityError("hide: the model's tokenizer has no token that hides another.")
+        if self.crossover and not (classes and train.labels.ndim == 1):
+            raise CapabilityError("crossover: needs one class for each record.")
         metric = "eval_mcc" if classes else "eval_loss"
         steps = self.epochs * math.ceil(len(train) / self.batch_size)
         average = Average(network, self.average) if self.average else None
@@ -267,7 +280,7 @@ class Training:
                 disable_tqdm=True,
                 report_to="none",
             ),
-            train_dataset=Batches(train),
+            train_dataset=Batches(train, self.hide, self.crossover),
             eval_dataset=Batches(dev),
             data_collator=as_made,
             compute_loss_func=self._loss(train, labels),
