@@ -64,6 +64,29 @@ def test_kernel_shap_is_shaps_kernel_explainer(make: Any, masking: str) -> None:
     np.testing.assert_allclose(ours.scores, theirs[0], atol=1e-6)
 
 
+def test_partition_shap_is_shaps_partition_explainer() -> None:
+    """The same tree of halves over eight windows, all opened."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import shap
+    model = tiny_cnn()
+    record = bw.Record("r", SEQUENCE[:8])
+    (ours,) = bw.explain(model, [record], "partition_shap", "a", evaluations=10_000)
+
+    tokens = model.tokenizer.encode(record.sequence)
+    made = MASKINGS.build("n").switchboard(record, tokens, ours.spans, model, None)
+    evaluator = Evaluator(model, model.target("a"))
+    halves = [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [10, 11], [12, 13]]
+    sizes = [2, 2, 2, 2, 4, 4, 8]
+    tree = np.array([[*pair, 1 + i, sizes[i]] for i, pair in enumerate(halves)], float)
+    masker = shap.maskers.Partition(np.zeros((1, 8)), clustering=tree)
+    explainer = shap.PartitionExplainer(
+        lambda z: evaluator([(made, np.asarray(z) > 0.5)])[0], masker
+    )
+    theirs = explainer(np.ones((1, 8)), max_evals=10_000, silent=True).values[0]
+    np.testing.assert_allclose(ours.scores, theirs, atol=1e-6)
+
+
 @pytest.mark.parametrize("distance", ["cosine", "euclidean"])
 @pytest.mark.parametrize("features", [None, 4])
 def test_lime_is_limes_surrogate_of_the_same_samples(distance: str, features: int | None) -> None:

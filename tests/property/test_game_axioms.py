@@ -79,6 +79,59 @@ def test_banzhaf_from_some_coalitions_is_near_and_says_how_near() -> None:
     assert 0.8 < np.std(away) < 1.25
 
 
+def owen_values(value: Any, u: int) -> Floats:
+    """The mean over the orders in which halves of windows stand together, either one first."""
+
+    def orders(start: int, end: int) -> list[list[int]]:
+        if end - start == 1:
+            return [[start]]
+        middle = (start + end) // 2
+        first, second = orders(start, middle), orders(middle, end)
+        return [x + y for a in first for b in second for x, y in ((a, b), (b, a))]
+
+    gains = []
+    for order in orders(0, u):
+        place = np.argsort(order)
+        gains.append(np.diff(value(place[None] < np.arange(u + 1)[:, None]))[place])
+    return np.asarray(np.mean(gains, axis=0))
+
+
+@given(u=st.integers(1, 9), seed=st.integers(0, 1000))
+@QUICK
+def test_partition_shap_with_all_windows_open_is_owens_value(u: int, seed: int) -> None:
+    value = random_game(u, seed)
+    found = estimate("partition_shap", value, u, evaluations=100_000).scores
+    np.testing.assert_allclose(found, owen_values(value, u), atol=1e-9)
+
+
+@given(u=st.integers(2, 40), budget=st.integers(2, 90), seed=st.integers(0, 99))
+@QUICK
+def test_partition_shap_is_complete_at_every_budget(u: int, budget: int, seed: int) -> None:
+    weights = np.random.default_rng(seed).normal(size=u)
+    asked = 0
+
+    def value(present: Bools) -> Floats:
+        nonlocal asked
+        asked += len(present)
+        return np.tanh(present @ weights)
+
+    found = estimate("partition_shap", value, u, evaluations=budget).scores
+    assert found.sum() == pytest.approx(np.tanh(weights.sum()), abs=1e-12)
+    assert asked <= budget + 2
+
+
+def test_partition_shap_opens_the_window_with_the_signal() -> None:
+    """Units 21 to 23 of 64 matter: those three are found, where Shapley values take 256."""
+
+    def few(present: Bools) -> Floats:
+        return present[:, 21:24].sum(1) ** 2
+
+    found = estimate("partition_shap", few, 64, evaluations=64).scores
+    assert set(np.argsort(-found)[:3]) == {21, 22, 23}
+    opened = estimate("partition_shap", few, 64, evaluations=200).scores
+    np.testing.assert_allclose(np.delete(opened, [21, 22, 23]), 0, atol=1e-12)
+
+
 def test_an_order_and_its_reverse_settle_interactions_of_two() -> None:
     """A quadratic game is exact after one pair of walks."""
     rng = np.random.default_rng(4)
@@ -125,7 +178,9 @@ def test_axioms_hold_for_estimates_too(name: str, u: int, seed: int, budget: int
     np.testing.assert_allclose(sums, weights, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["banzhaf", "exact_shapley", "lime", "occlusion", *SHAPLEY])
+@pytest.mark.parametrize(
+    "name", ["banzhaf", "exact_shapley", "lime", "occlusion", "partition_shap", *SHAPLEY]
+)
 @given(u=st.integers(2, 8), seed=st.integers(0, 1000))
 @QUICK
 def test_scores_are_linear_in_the_game(name: str, u: int, seed: int) -> None:

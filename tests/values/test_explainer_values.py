@@ -65,6 +65,16 @@ def test_permutation_shap_shares_the_pair_after_one_order_and_its_reverse() -> N
     assert played.evaluations == 2 + 4
 
 
+def test_partition_shap_shares_between_halves_first() -> None:
+    """Halves {0} and {1, 2}: 8 at full. Alone 0 gives 0, {1, 2} gives 2: so 3 and 5.
+
+    Of the 5, unit 1 gives 6 with 0 outside and 0 without: 3; unit 2 gives 2 either way.
+    """
+    np.testing.assert_allclose(scores("partition_shap"), [3, 3, 2])
+    closed = scores("partition_shap", evaluations=2)
+    np.testing.assert_allclose(closed, [3, 2.5, 2.5])
+
+
 def test_banzhaf_halves_the_pair() -> None:
     """In half of the coalitions of the others the partner is there: 6 / 2 each, and 2."""
     played, estimate = game("banzhaf")
@@ -75,6 +85,7 @@ def test_banzhaf_halves_the_pair() -> None:
 
 
 GAMES = ["banzhaf", "exact_shapley", "kernel_shap", "leverage_shap", "occlusion"]
+GAMES += ["partition_shap"]
 
 
 @pytest.mark.parametrize("name", [*GAMES, "permutation_shap"])

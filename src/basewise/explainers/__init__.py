@@ -27,6 +27,7 @@ EXPLAINERS = Registry(
         "lime": "basewise.explainers.lime:Lime",
         "mutagenesis": "basewise.explainers.mutagenesis:Mutagenesis",
         "occlusion": "basewise.explainers.occlusion:Occlusion",
+        "partition_shap": "basewise.explainers.partition_shap:PartitionShap",
         "permutation_shap": "basewise.explainers.permutation_shap:PermutationShap",
         "saliency": "basewise.explainers.saliency:Saliency",
         "smoothgrad": "basewise.explainers.smoothgrad:SmoothGrad",
