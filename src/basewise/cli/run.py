@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["check", "run", "status"]
 
@@ -25,10 +28,21 @@ def run(study: StudyFile, data: DataFolder = None, out: OutFolder = Path("runs")
     loaded = load_study(study)
     folder = out / loaded.about.name
     watcher = Terminal()
-    run_study(loaded, folder, data, watcher)
+    done = run_study(loaded, folder, data, watcher)
     with watcher.step("report", None):
         page = write_report(folder)
+    for line in _quality(done.model_metrics):
+        typer.echo(line)
     typer.echo(page)
+
+
+def _quality(metrics: pd.DataFrame) -> list[str]:
+    """Matthews' coefficient on test of every model and of the baseline beside it."""
+    rows = metrics[(metrics["split"] == "test") & (metrics["metric"] == "mcc")]
+    return [
+        f"{row.model}: test MCC {row.value:.3f} [{row.low:.3f}, {row.high:.3f}], n = {row.n:,}"
+        for row in rows.itertuples()
+    ]
 
 
 def check(study: StudyFile, data: DataFolder = None) -> None:
