@@ -17,8 +17,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: $(VENV)/installed  ## the whole job on data it makes itself; prints the path of the report
 	$(BIN)/basewise demo
 
+# One thread each: tiny tensors, and two processes that do not wait for each other.
 test: $(VENV)/installed  ## the test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/installed  ## style, format and strict types
 	$(BIN)/ruff check .
