@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Where the real GUE files lie; `basewise fetch gue` downloads them where there is a network.
-DATA ?= ../shared/data/gue
+# Where the real GUE files lie: `basewise fetch gue` puts them there, or say make study DATA=DIR.
+DATA ?= data/gue
 
 .PHONY: demo test check study benchmarks clean
 
@@ -28,6 +28,14 @@ check: $(VENV)/installed  ## style, format and strict types
 
 study: $(VENV)/installed  ## the promoter study on real GUE data
 	$(BIN)/basewise run studies/gue_promoters.toml --data $(DATA)
+
+benchmarks: $(VENV)/installed  ## every number of docs/benchmarks.md that this machine can make
+	$(BIN)/python benchmarks/reading.py
+	$(BIN)/python benchmarks/auditing.py $(DATA)
+	$(BIN)/python benchmarks/scanning.py
+	$(BIN)/python benchmarks/explainers.py
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/training.py --data $(DATA)
 
 clean:
 	rm -rf $(VENV) dist build

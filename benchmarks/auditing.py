@@ -14,7 +14,7 @@ from pathlib import Path
 from basewise.checks import CHECKS, audit
 from basewise.data import read
 
-DATA = Path(__file__).parents[1] / "../shared/data/gue"
+DATA = Path("data/gue")
 LABELS = {"0": "non-promoter", "1": "promoter"}
 
 
