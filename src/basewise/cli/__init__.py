@@ -67,6 +67,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 def main() -> None:
     """Run the command line; errors of ours are one line and exit code 2."""
     logging.basicConfig(format="basewise: %(message)s", level=logging.WARNING)
+    logging.getLogger("basewise").setLevel(logging.INFO)  # licences, layers with adapters
     signal.signal(signal.SIGINT, _interrupted)
     try:
         app()

@@ -167,6 +167,7 @@ class Dnabert2(BertHeads):
     """
 
     config_class = Dnabert2Config
+    adapted = ("Wqkv",)
 
     def __init__(self, config: Dnabert2Config) -> None:
         super().__init__(config, Trunk(config))

@@ -306,6 +306,7 @@ class HyenaDna(Network):
     base_model_prefix = "hyena"
     heads = ("causal_lm", "sequence_classification", "token_classification")
     poolings = ("last", "mean")
+    adapted = ("in_proj", "out_proj")
 
     def __init__(self, config: HyenaDnaConfig) -> None:
         super().__init__(config)

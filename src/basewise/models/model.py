@@ -118,10 +118,12 @@ class Model:
         ConfigError
             If the architecture has no such head or pooling.
         """
+        from basewise.models.adapters import read_adapters
         from basewise.models.checkpoints import load_network
 
         folder = checkpoint_folder(source, revision)
         network = load_network(folder, head=head, labels=labels if head else None, pooling=pooling)
+        read_adapters(network, folder)
         card = _card(folder)
         embedding: Any = network.get_input_embeddings()
         rows = embedding.weight.shape[0]
@@ -191,6 +193,8 @@ class Model:
     def save(self, folder: str | Path) -> None:
         """Write network (safetensors), label names and tokenizer into `folder`; no pickles.
 
+        Adapters that were kept apart are written apart; see `basewise.models.adapters.Lora`.
+
         Raises
         ------
         CapabilityError
@@ -201,6 +205,7 @@ class Model:
                 f"{self.name} wraps foreign code, which cannot be saved without a pickle; "
                 "keep its weights with safetensors and wrap it again after loading."
             )
+        from basewise.models.adapters import adapters, base_weights, write_adapters
         from basewise.models.checkpoints import quiet
 
         folder = Path(folder)
@@ -209,7 +214,9 @@ class Model:
             config.id2label = dict(enumerate(self.labels))
             config.label2id = {label: i for i, label in enumerate(self.labels)}
         with quiet():
-            self.network.save_pretrained(folder)
+            apart = base_weights(self.network) if adapters(self.network) else None
+            self.network.save_pretrained(folder, state_dict=apart)
+        write_adapters(self.network, folder)
         self.tokenizer.save(folder)
         card = {"format": 1, "name": self.name, "licence": self.licence}
         write_text(folder / CARD, json.dumps(card) + "\n")

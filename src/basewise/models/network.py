@@ -124,6 +124,9 @@ class Network(PreTrainedModel):
     ----------
     heads, poolings : tuple of str
         Those that this architecture has.
+    adapted : tuple of str
+        Ends of the names of the linear layers that get an adapter (LoRA) by default: those
+        that mix tokens.
     unused : tuple of str
         Patterns of weights that published checkpoints of this architecture hold and that
         this network has no use for.
@@ -132,6 +135,7 @@ class Network(PreTrainedModel):
     config: NetworkConfig
     heads: ClassVar[tuple[Head, ...]]
     poolings: ClassVar[tuple[Pooling, ...]]
+    adapted: ClassVar[tuple[str, ...]] = ("query", "key", "value")
     unused: ClassVar[tuple[str, ...]] = (r"\bposition_ids$",)
     supports_gradient_checkpointing = True
     _supports_sdpa = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
+from pydantic import Field, PlainValidator
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
@@ -25,6 +26,7 @@ from transformers import (
 )
 
 from basewise.errors import CapabilityError, ConfigError, UnknownName
+from basewise.models.adapters import Lora
 from basewise.models.checkpoints import quiet
 from basewise.models.model import Model
 from basewise.registry import component, settings_of
@@ -54,6 +56,11 @@ _COLUMNS = {
     "dev_mcc": "eval_mcc",
     "learning_rate": "learning_rate",
 }
+
+
+def _lora(given: Any) -> Lora | None:
+    settings = {k: v for k, v in given.items() if k != "type"} if isinstance(given, dict) else {}
+    return Lora(**settings) if isinstance(given, dict) else given
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +131,14 @@ class Training:
     average : float
         Decay per step of a moving average of the weights, which is then evaluated and kept
         instead of the weights; 0: none.
+    accumulation : int
+        Parts in which the records of a step go through the network, their gradients summed;
+        so a step needs the memory of a part. Each device takes its share of a part.
+    checkpointing : bool
+        Compute hidden states again in the backward pass instead of keeping them: less memory,
+        about a third more time.
+    lora : table or None
+        Train low-rank additions instead of all weights; see `basewise.models.adapters.Lora`.
     precision : {"auto", "fp32", "bf16"}
         Of the arithmetic inside layers (weights stay fp32); auto: bf16 where the processor
         multiplies it in hardware.
@@ -142,6 +157,9 @@ class Training:
     hide: Annotated[float, Field(ge=0, lt=1)] = 0.0
     crossover: Annotated[float, Field(ge=0, le=1)] = 0.0
     average: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    accumulation: Annotated[int, Field(ge=1)] = 1
+    checkpointing: bool = False
+    lora: Annotated[Lora | None, PlainValidator(_lora)] = None
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     def train(
@@ -182,8 +200,9 @@ class Training:
                 f"{model.name} wraps foreign code, which basewise does not train; "
                 "train it where it comes from and wrap it again."
             )
+        network = self.lora.adapt(model.network, seed) if self.lora else model.network
         fitted = self.fit(
-            model.network,
+            network,
             rows_of(model, train),
             rows_of(model, dev),
             folder,
@@ -191,7 +210,8 @@ class Training:
             seed=seed,
             progress=progress,
         )
-        return Trained(replace(model, network=fitted.network), fitted.history, fitted.best_epoch)
+        network = self.lora.finish(fitted.network) if self.lora else fitted.network
+        return Trained(replace(model, network=network), fitted.history, fitted.best_epoch)
 
     def fit(
         self,
@@ -221,6 +241,8 @@ class Training:
         # accelerate leaves its mixed-precision wrapper on the instance.
         for attribute in ("forward", "_original_forward"):
             vars(network).pop(attribute, None)
+        if self.checkpointing:
+            _checkpointing(network, "disable")()
         network.eval().to(device)
         history = _history(trainer.state.log_history)
         best = history.loc[history["step"] == trainer.state.best_global_step, "epoch"]
@@ -241,6 +263,12 @@ class Training:
             raise CapabilityError("hide: the model's tokenizer has no token that hides another.")
         if self.crossover and not (classes and train.labels.ndim == 1):
             raise CapabilityError("crossover: needs one class for each record.")
+        if self.checkpointing and not network.supports_gradient_checkpointing:
+            raise CapabilityError(
+                f"checkpointing: {type(network).__name__} has no layers to compute again."
+            )
+        if self.checkpointing:
+            _checkpointing(network, "enable")({"use_reentrant": False})
         metric = "eval_mcc" if classes else "eval_loss"
         steps = self.epochs * math.ceil(len(train) / self.batch_size)
         average = Average(network, self.average) if self.average else None
@@ -249,14 +277,16 @@ class Training:
             callbacks.append(Averaging(average))
         if self.patience:
             callbacks.append(Patience(self.patience, metric, greater=classes))
+        part = math.ceil(self.batch_size / (self.accumulation * _devices()))
         trainer = CheckpointedTrainer(
             average=average,
             model=network,
             args=TrainingArguments(
                 output_dir=str(folder),
                 num_train_epochs=self.epochs,
-                per_device_train_batch_size=self.batch_size,
-                per_device_eval_batch_size=self.batch_size,
+                per_device_train_batch_size=part,
+                gradient_accumulation_steps=self.accumulation,
+                per_device_eval_batch_size=part,
                 learning_rate=self.learning_rate,
                 lr_scheduler_type=_SCHEDULES[self.schedule],
                 warmup_steps=round(self.warmup * steps),
@@ -343,6 +373,18 @@ class Training:
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return fingerprint(settings_of(self), network.config.to_dict(), seed, digest.hexdigest())
+
+
+def _checkpointing(network: PreTrainedModel, verb: str) -> Callable[..., None]:
+    """The method that switches it; transformers 6 drops the older name, 5.3 lacks the newer."""
+    found = getattr(network, f"activation_checkpointing_{verb}", None)
+    switch: Callable[..., None] = found or getattr(network, f"gradient_checkpointing_{verb}")
+    return switch
+
+
+def _devices() -> int:
+    """How many devices share a step: processes of `accelerate launch`, or this one's GPUs."""
+    return int(os.environ.get("WORLD_SIZE", 0)) or max(torch.cuda.device_count(), 1)
 
 
 def _squared_error(
