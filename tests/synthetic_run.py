@@ -50,6 +50,7 @@ def make_run(folder: Path, n: int = 40, *, hostile: str = "", better: bool = Tru
         "places": {f"cnn/{name}": f"attributions/cnn/{name}-0a1b2c" for name in EXPLAINERS},
         "versions": {"basewise": "0.1.0", "python": "3.11.9", "torch": "2.13.0"},
         "hashes": {"data": "4f3e2d1c0b9a8877", "model cnn": "0011223344556677"},
+        "steps": ["prepare", "audit", "train", "predict", "evaluate", "biology"],
     }
     write_text(folder / "lock.json", json.dumps(lock))
     write_records(folder / "data" / "explained.parquet", records)

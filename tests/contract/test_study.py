@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import pandas as pd
 import pytest
 
 from basewise.data.grammar import PromoterGrammar
-from basewise.errors import ConfigError, DataError, StoreError
+from basewise.errors import CapabilityError, ConfigError, DataError, StoreError
+from basewise.report import write_report
 from basewise.study import load_study, open_run, run_study
+from basewise.study.run import Ledger
 
 STUDY = """
 [study]
@@ -201,6 +204,141 @@ def test_a_target_that_is_no_class_is_refused_before_anything_is_trained(home, t
     with pytest.raises(ConfigError, match="its classes are non-promoter, promoter"):
         run_study(load_study(tmp_path / "tiny.toml"), tmp_path / "run", home)
     assert not (tmp_path / "run" / "models").exists()
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("tss = 110\n", "", r"panel = 'core_promoter' looks for .* give \[data\] tss, .*'none'"),
+        ("tss = 110", "tss = 150", r"The TSS \(index 150\) lies outside record 'test:1'"),
+        ("[biology]", '[biology]\npanel = "cor_promoter"', "Did you mean 'core_promoter'"),
+        ('label = "promoter"', 'label = "promoter"\nread = "log-odds"', "one of log_odds, .*"),
+        ("[study]", "biology = 3\n[study]", r"biology = 3 must be a table: write \[biology\]"),
+        ('label = "promoter"', "label = 1", r"\[target\] label = 1 is no text"),
+        ('"1" = "promoter"', '"1" = "non-promoter"', "no class of the training data"),
+    ],
+)
+def test_what_would_fail_after_training_is_refused_before(home, tmp_path, old, new, message):
+    study = STUDY.replace("[biology]\nshuffles = 1\ndraws = 99\n", "") if "3" in new else STUDY
+    assert old in study
+    (tmp_path / "tiny.toml").write_text(study.replace(old, new, 1))
+    with pytest.raises((ConfigError, DataError), match=message) as caught:
+        run_study(load_study(tmp_path / "tiny.toml"), tmp_path / "run", home)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "models").exists()
+
+
+def test_a_class_that_train_has_not_is_refused_before_anything_is_trained(home, tmp_path):
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.csv").write_bytes((home / f"{name}.csv").read_bytes())
+    table = pd.read_csv(tmp_path / "test.csv", dtype=str)
+    table.loc[3, "label"] = "2"
+    table.to_csv(tmp_path / "test.csv", index=False)
+    (tmp_path / "tiny.toml").write_text(STUDY.replace('{ "0"', '{ "2" = "enhancer", "0"'))
+    with pytest.raises(DataError, match="'test:4' of test has the class 'enhancer'"):
+        run_study(load_study(tmp_path / "tiny.toml"), tmp_path / "run", tmp_path)
+    assert not (tmp_path / "run" / "models").exists()
+
+
+def test_a_study_without_tss_and_biology_ends_with_a_report(home, tmp_path):
+    study = STUDY.split("[biology]")[0].replace("tss = 110\n", "")
+    (tmp_path / "tiny.toml").write_text(study)
+    found = run_study(load_study(tmp_path / "tiny.toml"), tmp_path / "run", home)
+    assert found.hits.empty
+    assert write_report(found.folder).exists()
+
+
+def test_a_test_split_too_small_for_motifs_by_class_ends_with_a_report(home, tmp_path):
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.csv").write_bytes((home / f"{name}.csv").read_bytes())
+    table = pd.read_csv(tmp_path / "test.csv")
+    pd.concat([table[table["label"] == k][:9] for k in (0, 1)]).to_csv(
+        tmp_path / "test.csv", index=False
+    )
+    (tmp_path / "tiny.toml").write_text(STUDY)
+    found = run_study(load_study(tmp_path / "tiny.toml"), tmp_path / "run", tmp_path)
+    assert found.class_enrichment.empty
+    assert not found.attribution_enrichment.empty
+    assert write_report(found.folder).exists()
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished run, for tests that change it."""
+    return Path(shutil.copytree(finished.folder, tmp_path / "copied"))
+
+
+def test_another_tss_makes_the_tables_of_motifs_again(home, copied, tmp_path):
+    (tmp_path / "tiny.toml").write_text(STUDY.replace("tss = 110", "tss = 60"))
+    before = snapshot(copied)
+    run_study(load_study(tmp_path / "tiny.toml"), copied, home)
+    new = changed(copied, before)
+    assert {f"biology/{name}.parquet" for name in ("hits", "class_enrichment")} <= new
+    assert not [name for name in new if name.startswith(("models", "attributions"))]
+
+
+def test_a_record_that_moves_between_splits_trains_again(home, copied, tmp_path):
+    tables = {name: pd.read_csv(home / f"{name}.csv") for name in ("train", "dev", "test")}
+    for name, table in tables.items():
+        table.insert(0, "id", [f"{name}-{i}" for i in range(len(table))])
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    (tmp_path / "tiny.toml").write_text(STUDY)
+    study = load_study(tmp_path / "tiny.toml")
+    first = run_study(study, copied, tmp_path).lock["hashes"]
+    last = tables["train"].iloc[-1:]
+    tables["train"].iloc[:-1].to_csv(tmp_path / "train.csv", index=False)
+    pd.concat([last, tables["dev"]]).to_csv(tmp_path / "dev.csv", index=False)
+    second = run_study(study, copied, tmp_path)
+    assert len(second.records("train")) == 59
+    assert second.lock["hashes"]["data"] != first["data"]
+    assert second.lock["hashes"]["model cnn"] != first["model cnn"]
+
+
+def test_a_saved_model_that_changed_is_read_again(home, finished, tmp_path):
+    saved = Path(shutil.copytree(finished.folder / "models" / "cnn", tmp_path / "saved"))
+    start, end = STUDY.index("[models.cnn]"), STUDY.index("[target]")
+    model = f'[models.saved]\ntype = "checkpoint"\npath = "{saved}"\n'
+    (tmp_path / "tiny.toml").write_text(STUDY[:start] + model + STUDY[end:])
+    study = load_study(tmp_path / "tiny.toml")
+    first = run_study(study, tmp_path / "run", home).lock["hashes"]["model saved"]
+    config = (saved / "config.json").read_text()
+    (saved / "config.json").write_text(
+        config.replace('"non-promoter"', '"x"')
+        .replace('"promoter"', '"non-promoter"')
+        .replace('"x"', '"promoter"')
+    )
+    second = run_study(study, tmp_path / "run", home)
+    assert second.lock["hashes"]["model saved"] != first
+
+
+def test_what_a_failed_run_left_of_another_study_is_not_shown(home, copied, tmp_path):
+    """Windows of 5 bases are too many for exact Shapley values: the run fails at explaining."""
+    failing = STUDY.replace('"kernel_shap"', '"exact_shapley"').replace("evaluations = 60", "")
+    (tmp_path / "tiny.toml").write_text(failing.replace("size = 20", "size = 5"))
+    with pytest.raises(CapabilityError, match="at most 16 units"):
+        run_study(load_study(tmp_path / "tiny.toml"), copied, home)
+    found = open_run(copied)
+    assert not found.model_metrics.empty
+    for table in (found.explainer_metrics, found.hits, found.attribution_enrichment):
+        assert table.empty
+    assert write_report(copied).exists()
+
+
+def test_motifs_that_are_no_longer_asked_for_are_not_shown(home, copied, tmp_path):
+    (tmp_path / "tiny.toml").write_text(STUDY.replace("[biology]", '[biology]\npanel = "none"'))
+    found = run_study(load_study(tmp_path / "tiny.toml"), copied, home)
+    assert found.hits.empty
+    assert found.class_enrichment.empty
+
+
+def test_a_step_begun_for_one_study_is_not_done_for_the_one_before(tmp_path):
+    """Killed while files of B replaced those of A: going back to A must make them again."""
+    (tmp_path / "file").touch()
+    steps = Ledger(tmp_path / "steps.json")
+    steps.record("predict", "A")
+    assert steps.done("predict", "A", "file")
+    assert not steps.done("predict", "B", "file")
+    assert not Ledger(tmp_path / "steps.json").done("predict", "A", "file")
 
 
 def test_missing_data_say_where_they_were_looked_for(home, tmp_path):

@@ -66,6 +66,3 @@ CORE_PROMOTER: tuple[Motif, ...] = (
 
 PANELS: Mapping[str, tuple[Motif, ...]] = {"core_promoter": CORE_PROMOTER}
 """Panels by the name that a study gives."""
-
-PANELS = {"core_promoter": CORE_PROMOTER}
-"""Panels by name."""

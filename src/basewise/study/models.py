@@ -5,6 +5,7 @@ Each component's verb is `model(name, train, dev, folder, seed, progress) -> Mod
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,13 +21,16 @@ from basewise.tokenize.nucleotide import Nucleotide
 from basewise.train.training import Training
 from basewise.types import Record
 
-__all__ = ["Checkpoint", "Cnn", "CnnLstm", "Source"]
+__all__ = ["Checkpoint", "Cnn", "CnnLstm", "Source", "files_digest"]
 
 Progress = Callable[[int, int, str], None]
 
 
 class Source(Protocol):
     """Gives a model for a study's data."""
+
+    def origin(self) -> str:
+        """What the model depends on beside the settings, the data and the seed."""
 
     def model(
         self,
@@ -59,6 +63,9 @@ class FromScratch(ABC):
 
     network: dict[str, Any] = Field(default_factory=dict)
     training: Annotated[Training, PlainValidator(_training)] = Training()
+
+    def origin(self) -> str:
+        return ""
 
     def model(
         self,
@@ -121,6 +128,9 @@ class Checkpoint:
 
     path: str
 
+    def origin(self) -> str:
+        return files_digest(Path(self.path))
+
     def model(
         self,
         name: str,
@@ -131,3 +141,13 @@ class Checkpoint:
         progress: Progress,
     ) -> Model:
         return Model.load(self.path, name=name)
+
+
+def files_digest(folder: Path) -> str:
+    """A hash of a model's weights, labels and tokenizer: of all files of its folder."""
+    found = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        found.update(f"{path.relative_to(folder)}\n".encode())
+        with open(path, "rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()[:16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from basewise.study.checked import check
 from basewise.study.results import Run
 from basewise.study.run import PART
 from basewise.study.study import Study
@@ -14,6 +15,7 @@ __all__ = ["plan", "progress_of"]
 def plan(study: Study, data: Path | None = None) -> list[str]:
     """Read and validate the data, and say how much there is to do; nothing is written."""
     splits = study.data.splits(data, study.about.seed)
+    check(study, {name: split.records for name, split in splits.items()})
     n = study.about.explained or len(splits["test"].records)
     n = min(n, len(splits["test"].records))
     lines = [

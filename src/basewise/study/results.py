@@ -40,7 +40,12 @@ __all__ = ["Run", "open_run"]
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a run, read lazily. A file that a step has not written yet reads as empty."""
+    """The folder of a run, read lazily.
+
+    What a step has not written yet reads as empty, and so does what it wrote for other settings
+    than those of the lock: a run that was killed, or failed, after a change of its study shows
+    nothing of before.
+    """
 
     folder: Path
 
@@ -52,7 +57,7 @@ class Run:
     @property
     def data(self) -> dict[str, Any]:
         """Per split: `n`, `labels` (counts), `shortest`, `longest`, `source`, `skipped`."""
-        return self._json("data/summary.json")
+        return self._json("data/summary.json") if self.holds("prepare") else {}
 
     @property
     def audit(self) -> Audit | None:
@@ -60,6 +65,8 @@ class Run:
         from basewise.checks import Audit
 
         path = self.folder / "audit.json"
+        if not self.holds("audit"):
+            return None
         return Audit.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
 
     @property
@@ -75,7 +82,7 @@ class Run:
     def records(self, split: str) -> list[Record]:
         """The records of one split (`train`, `dev`, `test`, or `explained`)."""
         path = self.folder / "data" / f"{split}.parquet"
-        return read_records(path) if path.exists() else []
+        return read_records(path) if path.exists() and self.holds("prepare") else []
 
     def attributions(self, model: str, explainer: str) -> list[Attribution]:
         """Every attribution of one model by one explainer, in the order of the records."""
@@ -89,42 +96,46 @@ class Run:
 
     def predictions(self, model: str) -> pd.DataFrame:
         """record_id, split, label, predicted, and `p:<label>` for every label of the model."""
-        return self.frame(f"predictions/{model}", "predictions")
+        return self.frame(f"predictions/{model}", "predictions", "predict")
 
     @property
     def model_metrics(self) -> pd.DataFrame:
         """model, kind (`model` or `baseline`), parameters, split, metric, value, low, high, n."""
-        return self.frame("metrics/models", "model_metrics")
+        return self.frame("metrics/models", "model_metrics", "predict")
 
     @property
     def explainer_metrics(self) -> pd.DataFrame:
         """model, explainer, method, n, evaluations (mean per record), median_gap, median_r2."""
-        return self.frame("metrics/explainers", "explainer_metrics")
+        return self.frame("metrics/explainers", "explainer_metrics", "evaluate")
 
     @property
     def localisation(self) -> pd.DataFrame:
         """model, explainer, metric, value, low, high, n, chance; empty where no truth is known."""
-        return self.frame("metrics/localisation", "localisation")
+        return self.frame("metrics/localisation", "localisation", "evaluate")
 
     @property
     def hits(self) -> pd.DataFrame:
         """Motif hits on the explained records."""
-        return self.frame("biology/hits", "hits")
+        return self.frame("biology/hits", "hits", "biology")
 
     @property
     def class_enrichment(self) -> pd.DataFrame:
         """Motif hits by class, against shuffles."""
-        return self.frame("biology/class_enrichment", "class_enrichment")
+        return self.frame("biology/class_enrichment", "class_enrichment", "biology")
 
     @property
     def attribution_enrichment(self) -> pd.DataFrame:
         """Attribution inside hits against matched positions, per model and explainer."""
-        return self.frame("biology/attribution_enrichment", "attribution_enrichment")
+        return self.frame("biology/attribution_enrichment", "attribution_enrichment", "biology")
 
-    def frame(self, name: str, schema: str) -> pd.DataFrame:
-        """A table of the run; empty if its step has not run."""
+    def frame(self, name: str, schema: str, step: str) -> pd.DataFrame:
+        """A table of the run; empty if the step that writes it has not run."""
         path = self.folder / f"{name}.parquet"
-        return read_frame(path, schema) if path.exists() else pd.DataFrame()
+        return read_frame(path, schema) if path.exists() and self.holds(step) else pd.DataFrame()
+
+    def holds(self, step: str) -> bool:
+        """Whether a step was done for the settings of the lock."""
+        return step in self.lock.get("steps", ())
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from basewise.checks import audit
-from basewise.errors import ConfigError, StoreError
+from basewise.errors import StoreError
 from basewise.models.model import Model
 from basewise.store import (
     fingerprint,
@@ -34,17 +34,22 @@ from basewise.store import (
     write_text,
 )
 from basewise.study import biology, measures
+from basewise.study.checked import check
+from basewise.study.models import files_digest
 from basewise.study.results import Run
 from basewise.study.study import FORMAT, Study
 from basewise.study.watch import Log, Silent, Step, Watcher
 from basewise.train.baseline import Baseline, KmerBaseline
 from basewise.types import Attribution, Record
 
-__all__ = ["run_study"]
+__all__ = ["Ledger", "run_study"]
 
 PART = 100  # records in one part file
 SPLITS = ("train", "dev", "test")
 PREPARED = [f"data/{name}.parquet" for name in (*SPLITS, "explained")] + ["data/summary.json"]
+BIOLOGY = [
+    f"biology/{name}.parquet" for name in ("hits", "class_enrichment", "attribution_enrichment")
+]
 LIBRARIES = ("basewise", "numpy", "torch", "transformers", "tokenizers", "scikit-learn")
 
 
@@ -80,13 +85,14 @@ class _Runner:
         self.study, self.folder, self.data, self.watcher = study, folder, data, watcher
         self.seed = study.about.seed
         self.log = Log(folder / "log.jsonl")
-        self.steps = _Ledger(folder / "steps.json")
+        self.steps = Ledger(folder / "steps.json")
         self.lock: dict[str, Any] = {
             "format": FORMAT,
             **study.settings(),
             "places": {},
             "versions": _versions(),
             "hashes": {},
+            "steps": [],
         }
 
     def run(self) -> Run:
@@ -108,24 +114,22 @@ class _Runner:
         with self.watcher.step("prepare", 3) as step:
             splits = self.study.data.splits(self.data, self.seed)
             records = {name: split.records for name, split in splits.items()}
-            labels = sorted({str(r.label) for r in records["train"]})
-            if self.study.target.label not in labels:
-                raise ConfigError(
-                    f"[target] label = {self.study.target.label!r} is no class of the training "
-                    f"data; its classes are {', '.join(labels)}."
-                )
+            check(self.study, records)
             explained = _drawn(records["test"], self.study.about.explained, self.seed)
-            self.lock["hashes"]["data"] = digest([r for s in SPLITS for r in records[s]])
+            # By split: a record that moves from one to another is other data.
+            self.lock["hashes"]["data"] = fingerprint([digest(records[s]) for s in SPLITS])
             self.lock["hashes"]["explained"] = digest(explained)
-            if not self.steps.done("prepare", said := fingerprint(self.lock["hashes"]), *PREPARED):
+            self.save_lock()
+            summary = {name: _summary(split) for name, split in splits.items()}
+            said = fingerprint(self.lock["hashes"], summary, FORMAT)
+            if not self.steps.done("prepare", said, *PREPARED):
                 for i, name in enumerate(SPLITS, 1):
                     write_records(self.folder / "data" / f"{name}.parquet", records[name])
                     step.at(i)
                 write_records(self.folder / "data" / "explained.parquet", explained)
-                summary = {name: _summary(split) for name, split in splits.items()}
                 write_text(self.folder / "data" / "summary.json", json.dumps(summary, indent=1))
                 self.steps.record("prepare", said)
-        self.save_lock()
+        self.holds("prepare")
         return records
 
     def audit(self, records: dict[str, list[Record]]) -> None:
@@ -136,13 +140,16 @@ class _Runner:
                 found = audit(**records)
                 write_text(self.folder / "audit.json", found.to_json())
                 self.steps.record("audit", said)
+        self.holds("audit")
 
     def train(self, records: dict[str, list[Record]]) -> dict[str, Model]:
         """Train or load every model."""
         models = {}
         for name, source in self.study.models.items():
             settings = self.lock["models"][name]
-            said = fingerprint(settings, self.lock["hashes"]["data"], self.seed, FORMAT)
+            said = fingerprint(
+                settings, source.origin(), self.lock["hashes"]["data"], self.seed, FORMAT
+            )
             place, key = self.folder / "models" / name, f"model {name}"
             if not self.steps.done(key, said, f"models/{name}"):
                 aside = place.with_name(f".{name}-{said}")
@@ -156,15 +163,17 @@ class _Runner:
                 self.steps.record(key, said)
                 self.log("trained", model=name)
             models[name] = Model.load(place, name=name)
-            self.lock["hashes"][key] = weights_digest(place)
-        self.save_lock()
+            self.lock["hashes"][key] = files_digest(place)
+        self.holds("train")
         return models
 
     def predict(self, models: dict[str, Model], records: dict[str, list[Record]]) -> None:
         """Predict dev and test with every model and the baseline, and measure."""
         hashes = {k: v for k, v in self.lock["hashes"].items() if k != "explained"}
-        said = fingerprint(hashes, self.study.target.label, FORMAT)
-        if self.steps.done("predict", said, "metrics/models.parquet"):
+        said = fingerprint(hashes, self.study.target.label, self.seed, FORMAT)
+        predicted = [f"predictions/{name}.parquet" for name in models]
+        if self.steps.done("predict", said, "metrics/models.parquet", *predicted):
+            self.holds("predict")
             return
         rows: list[pd.DataFrame] = []
         with self.watcher.step("predict", len(models) + 1) as step:
@@ -192,7 +201,7 @@ class _Runner:
                     )
                     if split == "test":
                         write_frame(
-                            self.folder / "predictions" / f"{_file(name)}.parquet",
+                            self.folder / "predictions" / f"{name}.parquet",
                             measures.predictions(model.labels, split, records[split], scores),
                             "predictions",
                         )
@@ -200,6 +209,7 @@ class _Runner:
                 self.folder / "metrics" / "models.parquet", pd.concat(rows), "model_metrics"
             )
         self.steps.record("predict", said)
+        self.holds("predict")
 
     def explain(self, models: dict[str, Model], records: list[Record]) -> None:
         """Explain, in part files; a part that is there and whole is not made again."""
@@ -230,6 +240,7 @@ class _Runner:
             self.lock["hashes"]["explained"],
             self.lock["hashes"][f"model {model}"],
             self.seed,
+            PART,
             FORMAT,
         )
         return self.folder / "attributions" / model / f"{explainer}-{said}"
@@ -237,7 +248,9 @@ class _Runner:
     def evaluate(self) -> None:
         """Measure the explainers: cost, completeness, and truth found where truth is known."""
         said = fingerprint(self.lock["places"], FORMAT)
-        if self.steps.done("evaluate", said, "metrics/explainers.parquet"):
+        made = ("metrics/explainers.parquet", "metrics/localisation.parquet")
+        if self.steps.done("evaluate", said, *made):
+            self.holds("evaluate")
             return
         run = Run(self.folder)
         with self.watcher.step("evaluate", None):
@@ -252,21 +265,32 @@ class _Runner:
                 "localisation",
             )
         self.steps.record("evaluate", said)
+        self.holds("evaluate")
 
     def biology(self) -> None:
         """Hold motifs against nulls, in the sequences and in the attributions."""
         settings = self.study.biology
-        said = fingerprint(self.lock["biology"], self.lock["places"], FORMAT)
-        if settings.panel == "none" or self.steps.done(
-            "biology", said, "biology/attribution_enrichment.parquet"
-        ):
+        if settings.panel == "none":
+            return
+        tss = self.study.data.tss
+        said = fingerprint(
+            self.lock["biology"], self.lock["places"], self.lock["hashes"]["data"], tss, FORMAT
+        )
+        if self.steps.done("biology", said, *BIOLOGY):
+            self.holds("biology")
             return
         with self.watcher.step("biology", None):
             for name, frame in biology.tables(
-                Run(self.folder), settings, self.study.target, self.study.data.tss, self.seed
+                Run(self.folder), settings, self.study.target, tss, self.seed
             ).items():
                 write_frame(self.folder / "biology" / f"{name}.parquet", frame, name)
         self.steps.record("biology", said)
+        self.holds("biology")
+
+    def holds(self, step: str) -> None:
+        """Say that the results of a step belong to the settings in the lock."""
+        self.lock["steps"].append(step)
+        self.save_lock()
 
     def save_lock(self) -> None:
         write_text(self.folder / "lock.json", json.dumps(self.lock, indent=1) + "\n")
@@ -288,8 +312,12 @@ class _Count:
         self._step.at(self._done, note="kept")
 
 
-class _Ledger:
-    """Which steps are done, each with the fingerprint of what it depended on."""
+class Ledger:
+    """Which steps are done, each with the fingerprint of what it depended on.
+
+    A step that is not done is forgotten before its work begins: a run killed while files of
+    one setting replace those of another leaves a mixture that must not pass for either.
+    """
 
     def __init__(self, path: Path):
         self._path = path
@@ -303,10 +331,17 @@ class _Ledger:
     def done(self, step: str, said: str, *files: str) -> bool:
         """Whether the step was recorded with this fingerprint and its files are still there."""
         there = all((self._path.parent / file).exists() for file in files)
-        return there and self._steps.get(step) == said
+        if there and self._steps.get(step) == said:
+            return True
+        if self._steps.pop(step, None) is not None:
+            self._write()
+        return False
 
     def record(self, step: str, said: str) -> None:
         self._steps[step] = said
+        self._write()
+
+    def _write(self) -> None:
         write_text(self._path, json.dumps(self._steps, indent=1) + "\n")
 
 
@@ -322,18 +357,10 @@ def whole_part(path: Path) -> bool:
 
 
 def digest(records: Sequence[Record]) -> str:
-    """A hash of ids, sequences and labels."""
+    """A hash of everything the records hold."""
     found = hashlib.sha256()
     for r in records:
-        found.update(f"{r.id}\t{r.sequence}\t{r.label}\t{r.truth}\n".encode())
-    return found.hexdigest()[:16]
-
-
-def weights_digest(folder: Path) -> str:
-    """A hash of a model's weight files."""
-    found = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        found.update(path.read_bytes())
+        found.update(f"{r.id}\t{r.sequence}\t{r.label}\t{r.locus}\t{r.truth}\n".encode())
     return found.hexdigest()[:16]
 
 
@@ -358,10 +385,6 @@ def _summary(split: Any) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
-
-
-def _file(name: str) -> str:
-    return name.replace(" ", "_")
 
 
 def _replace(source: Path, place: Path) -> None:

@@ -7,14 +7,14 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field
 
 from basewise.errors import ConfigError, nearest
 from basewise.explainers import EXPLAINERS
 from basewise.registry import Registry, component, settings_of
-from basewise.types import Target
+from basewise.types import Read, Target
 
 if TYPE_CHECKING:
     from basewise.study.datasets import Dataset
@@ -65,7 +65,7 @@ class About:
 
 @component
 class Biology:
-    """The table `[biology]`.
+    """The table `[biology]`; without the table no motifs are looked for.
 
     Attributes
     ----------
@@ -154,8 +154,10 @@ def study_from(tables: Mapping[str, Any]) -> Study:
             raise ConfigError(
                 f"no table [{key}].{nearest(key, TABLES)} Allowed are {', '.join(TABLES)}."
             )
+        if not isinstance(tables[key], Mapping):
+            raise ConfigError(f"{key} = {tables[key]!r} must be a table: write [{key}].")
     for key in ("study", "data", "models", "target", "explainers"):
-        if not isinstance(tables.get(key), Mapping) or not tables[key]:
+        if not tables.get(key):
             raise ConfigError(f"the table [{key}] is needed.")
     return Study(
         about=About(**tables["study"]),
@@ -163,7 +165,7 @@ def study_from(tables: Mapping[str, Any]) -> Study:
         models=_named("models", MODELS, tables["models"]),
         target=_target(tables["target"]),
         explainers=_named("explainers", EXPLAINERS, tables["explainers"]),
-        biology=Biology(**tables.get("biology", {})),
+        biology=Biology(**tables.get("biology", {"panel": "none"})),
     )
 
 
@@ -190,4 +192,12 @@ def _target(table: Mapping[str, Any]) -> Target:
             )
     if "label" not in table:
         raise ConfigError("[target] needs the setting 'label': the class to explain, by name.")
-    return Target(**table)
+    target = Target(**table)
+    if not isinstance(target.label, str):
+        raise ConfigError(f"[target] label = {target.label!r} is no text; write label = '...'.")
+    if target.read not in (reads := get_args(Read)):
+        raise ConfigError(
+            f"[target] read = {target.read!r}: one of {', '.join(reads)} is needed."
+            f"{nearest(target.read, reads)}"
+        )
+    return target
