@@ -57,6 +57,14 @@ class Planted(nn.Module):
         return hits.sum(1) + hits.prod(1)
 
 
+class Whole(nn.Module):
+    """Log-odds of 2 with the whole motif in its place, of -2 without."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        letters = torch.tensor(["ACGT".index(c) for c in MOTIF])
+        return 4 * x[:, letters, torch.arange(AT, AT + len(MOTIF))].prod(1).round() - 2
+
+
 class Constant(nn.Module):
     """Reads the sequence and always says the same."""
 
@@ -84,8 +92,8 @@ class Fragile(nn.Module):
 
 
 def of_module(module: nn.Module) -> Model:
-    """A model of a module that gives one value."""
-    return Model.from_module(module, ["score"], outputs="values", name=type(module).__name__)
+    """A model of a module that gives the log-odds of one label."""
+    return Model.from_module(module, ["score"], name=type(module).__name__)
 
 
 def tiny_cnn() -> Model:

@@ -40,7 +40,7 @@ Kind = Literal["additive", "ranking", "rule", "corpus"]
 speak, not their sum. rule: 1 inside a sufficient rule, 0 outside. corpus: they describe the
 data set and its labels, not one prediction."""
 
-Read = Literal["log_odds", "logit", "probability", "margin", "value"]
+Read = Literal["log_odds", "logit", "probability", "margin", "top", "value"]
 """How a model's outputs become the one number explained; see `Target`."""
 
 
@@ -126,8 +126,9 @@ class Target:
         Which output, **by name**; there is no default and no index.
     read : str
         `log_odds` (log of p/(1-p) of the label, the default for classifiers), `logit`
-        (the raw output), `probability`, `margin` (logit minus the best other logit), or
-        `value` (the number as it stands: regressions and functions that give scores).
+        (the raw output), `probability`, `margin` (logit minus the best other logit), `top`
+        (1 where the label is predicted, else 0), or `value` (the number as it stands:
+        regressions and functions that give scores).
     """
 
     label: str

@@ -24,6 +24,7 @@ from explained_models import (
     Constant,
     Fragile,
     Planted,
+    Whole,
     bpe_bert,
     kmer_bert,
     of_module,
@@ -124,6 +125,7 @@ def test_shapes_and_numbers_of_the_record(name: str) -> None:
             assert a.hypothetical.shape == (b, 4)
 
 
+@pytest.mark.parametrize("name", SCORING)
 def test_the_output_is_what_the_model_predicts(name: str) -> None:
     model = tiny_cnn()
     p = model.predict(records())[:, 1]
@@ -163,6 +165,15 @@ def test_the_planted_motif_is_found(name: str) -> None:
     for a in explained(of_module(Planted()), records(), known(name)):
         best = np.argsort(-a.per_base())[: len(MOTIF)]
         assert sorted(best) == list(range(AT, AT + len(MOTIF)))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if KIND[name] == "rule"])
+def test_a_rule_is_the_motif_where_it_decides(name: str) -> None:
+    for a in explained(of_module(Whole()), records(), built(name)):
+        np.testing.assert_array_equal(np.flatnonzero(a.scores), range(AT, AT + len(MOTIF)))
+        assert set(a.scores) == {0, 1}
+    for a in explained(of_module(Constant(-1)), records(), built(name)):
+        assert not a.scores.any()  # nothing is needed for what is always so
 
 
 @pytest.mark.parametrize("name", ADDITIVE)
@@ -254,7 +265,7 @@ def test_illegal_letters_are_refused_by_the_records_id(name: str) -> None:
 
 
 def test_a_value_that_is_no_number_is_refused(name: str) -> None:
-    with pytest.raises(DataError, match="Constant gives nan as the value of score"):
+    with pytest.raises(DataError, match=r"Constant gives nan as the \S+ of score"):
         explained(of_module(Constant(float("nan"))), records(), built(name))
 
 

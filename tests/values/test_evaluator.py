@@ -173,8 +173,8 @@ ERRORS = {
 @pytest.mark.parametrize("name", EXPLAINERS.names())
 def test_without_memory_batches_are_halved_and_nothing_is_lost(name: str, error: str) -> None:
     module = Small(3, ERRORS[error])
-    model = bw.Model.from_module(module, ["score"], outputs="values")
-    plenty = bw.Model.from_module(Small(10**9, ERRORS[error]), ["score"], outputs="values")
+    model = bw.Model.from_module(module, ["score"])
+    plenty = bw.Model.from_module(Small(10**9, ERRORS[error]), ["score"])
     some = rows_of((9,) * 6 + (7,) * 6)
     tight = replace(model, batch_tokens=200)
     for a, b in zip(
@@ -190,7 +190,7 @@ def test_without_memory_batches_are_halved_and_nothing_is_lost(name: str, error:
 
 @pytest.mark.parametrize("name", EXPLAINERS.names())
 def test_no_memory_for_a_single_row_is_said(name: str) -> None:
-    model = bw.Model.from_module(Small(0, ERRORS["cpu"]), ["score"], outputs="values")
+    model = bw.Model.from_module(Small(0, ERRORS["cpu"]), ["score"])
     with pytest.raises(CapabilityError, match=r"Memory ran out on the smallest .* of 9 tokens"):
         bw.explain(model, rows_of((9,)), name, "score")
 
@@ -242,6 +242,7 @@ def test_the_number_that_is_read() -> None:
         "probability": p[:, 1],
         "log_odds": torch.log(p[:, 1] / (1 - p[:, 1])),
         "margin": torch.tensor([-2.5, -0.1], dtype=torch.double),
+        "top": torch.tensor([0.0, 0.0], dtype=torch.double),
     }
     for how in ALLOWED["logits"]:
         torch.testing.assert_close(read(raw, 1, how, "logits"), expected[how], atol=1e-7, rtol=1e-6)
@@ -249,6 +250,21 @@ def test_the_number_that_is_read() -> None:
         torch.testing.assert_close(
             read(p, 1, how, "probabilities"), expected[how], atol=1e-7, rtol=1e-6
         )
+
+
+def test_the_top_label() -> None:
+    raw = torch.tensor([[1.0, -0.5, 2.0], [0.3, 0.2, -4.0]])
+    for outputs in ("logits", "probabilities"):
+        assert [read(raw, i, "top", outputs).tolist() for i in range(3)] == [[0, 1], [0, 0], [1, 0]]
+    single = torch.tensor([[0.2], [-0.1], [0.7], [float("nan")]])
+    assert read(single, 0, "top", "logits").tolist()[:3] == [1, 0, 1]
+    assert read(single, 0, "top", "probabilities").tolist()[:3] == [0, 0, 1]
+    assert read(single, 0, "top", "logits")[3].isnan()
+
+
+def test_a_label_that_is_top_or_not_has_no_gradient() -> None:
+    with pytest.raises(CapabilityError, match=r"The top of a is 0 or 1 and has no gradient; read"):
+        bw.explain(tiny_cnn(), rows_of((9,)), "saliency", bw.Target("a", "top"))
 
 
 def test_a_single_logit_is_the_log_odds_of_its_label() -> None:
@@ -311,7 +327,7 @@ def test_a_module_in_double_precision_is_read_in_double_precision() -> None:
             seen.append(x.dtype)
             return 1 + (x * self.weight).sum((1, 2))
 
-    model = bw.Model.from_module(Exact(), ["score"], outputs="values")
+    model = bw.Model.from_module(Exact(), ["score"])
     for name in ("occlusion", "integrated_gradients"):
         settings: dict[str, Any] = {} if name == "occlusion" else {"reference": "zero"}
         (a,) = bw.explain(model, rows_of((5,)), name, "score", **settings)

@@ -17,6 +17,7 @@ __all__ = ["EXPLAINERS", "MASKINGS", "REFERENCES", "UNITS", "explain"]
 EXPLAINERS = Registry(
     "explainer",
     {
+        "anchors": "basewise.explainers.anchors:Anchors",
         "banzhaf": "basewise.explainers.banzhaf:Banzhaf",
         "exact_shapley": "basewise.explainers.exact_shapley:ExactShapley",
         "expected_gradients": "basewise.explainers.expected_gradients:ExpectedGradients",

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basewise.errors import CapabilityError
 from basewise.models.evaluator import Batch, BatchSize, check_finite
 from basewise.models.gradient import frozen, value_and_gradient, value_at
 from basewise.types import Floats, Target
@@ -66,6 +67,10 @@ class Walker:
     """
 
     def __init__(self, model: Model, target: Target):
+        if target.read == "top":
+            raise CapabilityError(
+                f"The {target} is 0 or 1 and has no gradient; read the log_odds or the logit."
+            )
         self.model, self.target = model, target
         self._size = BatchSize(model.batch_tokens)
 

@@ -21,8 +21,8 @@ Several logits belong to classes that exclude each other (softmax); a single one
 of its label (sigmoid)."""
 
 ALLOWED: dict[Outputs, tuple[Read, ...]] = {
-    "logits": ("log_odds", "logit", "probability", "margin"),
-    "probabilities": ("log_odds", "probability"),
+    "logits": ("log_odds", "logit", "probability", "margin", "top"),
+    "probabilities": ("log_odds", "probability", "top"),
     "values": ("value",),
     "tokens": (),
 }
@@ -62,6 +62,10 @@ def read(raw: Tensor, index: int, how: Read, outputs: Outputs) -> Tensor:
     if how == "probability":
         return probabilities(raw, outputs)[:, index]
     chosen = raw[:, index]
+    if how == "top":
+        half = 0.5 if outputs == "probabilities" else 0.0
+        top = chosen > half if raw.shape[1] == 1 else raw.argmax(1) == index
+        return torch.where(chosen.isnan(), chosen, top.double())
     if outputs == "probabilities":
         return torch.logit(chosen, eps=SMALLEST)
     if how in ("logit", "value") or raw.shape[1] == 1:
