@@ -17,9 +17,20 @@ from basewise.explainers.lime import draw
 from basewise.models.evaluator import Batch, Evaluator
 from basewise.models.gradient import embed
 from basewise.types import Floats
-from explained_models import Additive, kmer_bert, of_module, tiny_cnn
+from explained_models import Additive, kmer_bert, tiny_cnn
 
 SEQUENCE = "GATTACAGCA"
+
+
+def imported_shap() -> Any:
+    """The library, without waiting for numba to compile what it runs once."""
+    import numba
+
+    numba.config.DISABLE_JIT = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import shap
+    return shap
 
 
 def board(model: bw.Model, masking: str, units: str = "bases") -> Any:
@@ -44,9 +55,7 @@ MODELS = [(tiny_cnn, "n"), (kmer_bert, "mask")]
 @pytest.mark.parametrize("make, masking", MODELS)
 def test_kernel_shap_is_shaps_kernel_explainer(make: Any, masking: str) -> None:
     """Both enumerate all 1,022 coalitions of ten bases; shap without feature selection."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of numba and matplotlib, while shap is imported
-        import shap
+    shap = imported_shap()
     model = make()
     value, u = board(model, masking)
     theirs = shap.KernelExplainer(value, np.zeros((1, u))).shap_values(
@@ -66,9 +75,7 @@ def test_kernel_shap_is_shaps_kernel_explainer(make: Any, masking: str) -> None:
 
 def test_partition_shap_is_shaps_partition_explainer() -> None:
     """The same tree of halves over eight windows, all opened."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import shap
+    shap = imported_shap()
     model = tiny_cnn()
     record = bw.Record("r", SEQUENCE[:8])
     (ours,) = bw.explain(model, [record], "partition_shap", "a", evaluations=10_000)
@@ -124,7 +131,8 @@ def test_limes_text_explainer_weighs_and_fits_the_same() -> None:
         from lime.lime_text import LimeTextExplainer
 
     module = Additive()
-    model, samples = of_module(module), 3000
+    model = bw.Model.from_module(module, ["score"], outputs="values")
+    samples = 3000
 
     def classify(texts: list[str]) -> Any:
         rows = [bw.Record("", text.replace(" ", "").replace("X", "N")) for text in texts]
