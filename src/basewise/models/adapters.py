@@ -143,9 +143,10 @@ def base_weights(network: nn.Module) -> State:
 
 
 def write_adapters(network: nn.Module, folder: Path) -> None:
-    """Write what adapters a network has into `folder`, in peft's layout; nothing if none."""
-    layers = adapters(network)
-    if not layers:
+    """Write a network's adapters into `folder`, in peft's layout; without any, none stay there."""
+    if not adapters(network):
+        for name in (CONFIG, WEIGHTS):
+            (folder / name).unlink(missing_ok=True)
         return
     config = vars(network)["peft_config"]["default"].to_dict()
     config["target_modules"] = sorted(config["target_modules"])

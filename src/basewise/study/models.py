@@ -7,21 +7,36 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, model_validator
 
 from basewise.errors import ConfigError
 from basewise.models import NETWORKS
+from basewise.models.hub import checkpoint_folder
 from basewise.models.model import Model
 from basewise.registry import component
+from basewise.tokenize import TOKENIZERS, Tokenizer
 from basewise.tokenize.nucleotide import Nucleotide
+from basewise.tokenize.nucleotide_transformer import NucleotideTransformer as SixMers
+from basewise.train.finetuning import Stage, train_in_stages
 from basewise.train.training import Training
 from basewise.types import Record
 
-__all__ = ["Checkpoint", "Cnn", "CnnLstm", "Source", "files_digest"]
+__all__ = [
+    "Checkpoint",
+    "Cnn",
+    "CnnLstm",
+    "Dnabert2",
+    "Gena",
+    "HyenaDna",
+    "NucleotideTransformer",
+    "Source",
+    "files_digest",
+]
 
 Progress = Callable[[int, int, str], None]
 
@@ -43,8 +58,31 @@ class Source(Protocol):
     ) -> Model: ...
 
 
-def _training(given: Any) -> Training:
+def _training(given: Any) -> Training | None:
     return Training(**given) if isinstance(given, dict) else given
+
+
+def _stages(training: Training, changes: Sequence[Mapping[str, Any]]) -> list[Training]:
+    """One training per stage: the settings of `training`, changed."""
+    return [replace(training, **change) for change in changes] or [training]
+
+
+def _train(
+    model: Model,
+    stages: Sequence[Training],
+    train: Sequence[Record],
+    dev: Sequence[Record],
+    folder: Path,
+    seed: int,
+    progress: Progress,
+) -> Model:
+    """All stages on one split."""
+    rounds = [Stage(training, train, dev) for training in stages]
+    return train_in_stages(model, rounds, folder, seed=seed, progress=progress).model
+
+
+def _labels(records: Sequence[Record]) -> tuple[str, ...]:
+    return tuple(sorted({str(record.label) for record in records}))
 
 
 @component
@@ -57,12 +95,21 @@ class FromScratch(ABC):
         Settings of the network; see `basewise show network`.
     training : table
         Settings of `Training`.
+    stages : list of tables
+        Each a stage of training, one after the other on the same split; it changes settings
+        of `training`. One stage without changes where empty.
     """
 
     type_: ClassVar[str]
 
     network: dict[str, Any] = Field(default_factory=dict)
     training: Annotated[Training, PlainValidator(_training)] = Training()
+    stages: list[dict[str, Any]] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _stages_are_settings(self) -> FromScratch:
+        _stages(self.training, self.stages)
+        return self
 
     def origin(self) -> str:
         return ""
@@ -79,22 +126,28 @@ class FromScratch(ABC):
         """Train the network, choosing the epoch on dev; resumes from checkpoints in `folder`."""
         import torch
 
-        labels = tuple(sorted({str(record.label) for record in train}))
-        cls = NETWORKS.get(self.type_)
+        labels, cls = _labels(train), NETWORKS.get(self.type_)
+        tokenizer = self._tokenizer(train, folder)
         known = set(cls.config_class().to_diff_dict()) | set(vars(cls.config_class()))
         if unknown := set(self.network) - known:
             raise ConfigError(
                 f"network {self.type_!r} has no setting {min(unknown)!r}; see "
                 f"`basewise show network {self.type_}`."
             )
+        settings = self._settings(train, tokenizer) | self.network
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = cls(cls.config_class(num_labels=len(labels), **self._settings(train)))
-        fresh = Model(network=network, tokenizer=Nucleotide(), labels=labels, name=name)
-        return self.training.train(fresh, train, dev, folder, seed=seed, progress=progress).model
+            network = cls(cls.config_class(num_labels=len(labels), **settings))
+        fresh = Model(network=network, tokenizer=tokenizer, labels=labels, name=name)
+        stages = _stages(self.training, self.stages)
+        return _train(fresh, stages, train, dev, folder, seed, progress)
 
-    def _settings(self, train: Sequence[Record]) -> dict[str, Any]:
-        return dict(self.network)
+    def _tokenizer(self, train: Sequence[Record], folder: Path) -> Tokenizer:
+        return Nucleotide()
+
+    def _settings(self, train: Sequence[Record], tokenizer: Tokenizer) -> dict[str, Any]:
+        """The network's settings that follow from the data; the study's own come over them."""
+        return {}
 
 
 @component
@@ -103,10 +156,9 @@ class Cnn(FromScratch):
 
     type_: ClassVar[str] = "basewise-cnn"
 
-    def _settings(self, train: Sequence[Record]) -> dict[str, Any]:
+    def _settings(self, train: Sequence[Record], tokenizer: Tokenizer) -> dict[str, Any]:
         lengths = {len(record.sequence) for record in train}
-        positions = lengths.pop() if len(lengths) == 1 else 0
-        return {"positions": positions} | self.network
+        return {"positions": lengths.pop() if len(lengths) == 1 else 0}
 
 
 @component
@@ -116,20 +168,143 @@ class CnnLstm(FromScratch):
     type_: ClassVar[str] = "basewise-cnn-lstm"
 
 
+SMALL = {
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 256,
+}
+CAREFUL = Training(epochs=10, batch_size=64, learning_rate=5e-4)
+
+
+@component
+class LanguageModel(FromScratch):
+    """A small network with the architecture of a genome language model, trained from scratch.
+
+    Attributes
+    ----------
+    tokenizer : table or None
+        Instead of the architecture's own, such as `{ type = "kmer", k = 6 }`. For byte pairs
+        either a file, `{ type = "bpe", file = "tokenizer.json" }`, or, without a table, a
+        vocabulary learned on the training sequences.
+    entries : int
+        Of a learned vocabulary of byte pairs.
+    """
+
+    small: ClassVar[Mapping[str, Any]] = SMALL
+
+    tokenizer: dict[str, Any] | None = None
+    entries: Annotated[int, Field(ge=10)] = 512
+    training: Annotated[Training, PlainValidator(_training)] = CAREFUL
+
+    @model_validator(mode="after")
+    def _tokenizer_is_known(self) -> LanguageModel:
+        if self.tokenizer is not None:
+            TOKENIZERS.build(self.tokenizer)
+        return self
+
+    def _tokenizer(self, train: Sequence[Record], folder: Path) -> Tokenizer:
+        if self.tokenizer is None:
+            return self._own(train, folder)
+        built: Tokenizer = TOKENIZERS.build(self.tokenizer)
+        return built
+
+    def _own(self, train: Sequence[Record], folder: Path) -> Tokenizer:
+        from basewise.tokenize.learning import learn_bpe
+
+        sequences = [record.sequence for record in train]
+        return learn_bpe(sequences, self.entries, folder / "vocabulary" / "tokenizer.json")
+
+    def _settings(self, train: Sequence[Record], tokenizer: Tokenizer) -> dict[str, Any]:
+        return {
+            "head": "sequence_classification",
+            "vocab_size": tokenizer.vocabulary_size,
+            "pad_token_id": tokenizer.pad_id,
+            **self.small,
+        }
+
+
+@component
+class Dnabert2(LanguageModel):
+    """A small DNABERT-2 (0.7 M weights unless told otherwise)."""
+
+    type_: ClassVar[str] = "basewise-dnabert2"
+
+
+@component
+class Gena(LanguageModel):
+    """A small GENA-LM (0.7 M weights unless told otherwise)."""
+
+    type_: ClassVar[str] = "basewise-gena"
+
+
+@component
+class NucleotideTransformer(LanguageModel):
+    """A small Nucleotide Transformer of version 2 on 6-mers (1.2 M weights)."""
+
+    type_: ClassVar[str] = "basewise-nucleotide-transformer"
+
+    def _own(self, train: Sequence[Record], folder: Path) -> Tokenizer:
+        return SixMers(version=2)
+
+
+@component
+class HyenaDna(LanguageModel):
+    """A small HyenaDNA on bases, with the sizes of tiny-1k (0.4 M weights)."""
+
+    type_: ClassVar[str] = "basewise-hyenadna"
+    small: ClassVar[Mapping[str, Any]] = {}
+
+    def _own(self, train: Sequence[Record], folder: Path) -> Tokenizer:
+        return Nucleotide(layout="hyenadna")
+
+
 @component
 class Checkpoint:
-    """A saved model, used as it is.
+    """A saved or published model, used as it is or fine-tuned on the study's data.
 
     Attributes
     ----------
     path : str
-        Its folder.
+        Its folder, or `"owner/name"` on the hub.
+    revision : str or None
+        Commit, tag or branch of a hub repository.
+    tokenizer : table or None
+        Instead of the one found beside the weights.
+    labels : list of str or None
+        Names of the outputs of a model used as it is, in their order, where its
+        configuration has others.
+    training : table or None
+        Settings of `Training`, `lora` among them; the checkpoint gets a new head for the
+        classes of the study's data and is trained. Used as it is where None.
+    stages : list of tables
+        Stages of the training, each changing settings of `training`.
+    pooling : str or None
+        What the new head reads; the mean of the tokens unless said otherwise.
     """
 
     path: str
+    revision: str | None = None
+    tokenizer: dict[str, Any] | None = None
+    labels: list[str] | None = None
+    training: Annotated[Training | None, PlainValidator(_training)] = None
+    stages: list[dict[str, Any]] = Field(default_factory=list)
+    pooling: str | None = None
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> Checkpoint:
+        if self.training is None and (self.stages or self.pooling):
+            raise ValueError("stages and pooling are of a training; give training = { ... } too")
+        if self.training is not None:
+            if self.labels is not None:
+                raise ValueError("labels of a model that is trained are those of the data")
+            _stages(self.training, self.stages)
+        if self.tokenizer is not None:
+            TOKENIZERS.build(self.tokenizer)
+        return self
 
     def origin(self) -> str:
-        return files_digest(Path(self.path))
+        return files_digest(checkpoint_folder(self.path, self.revision))
 
     def model(
         self,
@@ -140,7 +315,31 @@ class Checkpoint:
         seed: int,
         progress: Progress,
     ) -> Model:
-        return Model.load(self.path, name=name)
+        """Load the checkpoint and, with a training, fine-tune it; resumes from `folder`."""
+        import torch
+
+        tokenizer = None if self.tokenizer is None else TOKENIZERS.build(self.tokenizer)
+        if self.training is None:
+            return Model.load(
+                self.path,
+                revision=self.revision,
+                tokenizer=tokenizer,
+                labels=self.labels,
+                name=name,
+            )
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)  # of the new head
+            model = Model.load(
+                self.path,
+                revision=self.revision,
+                tokenizer=tokenizer,
+                head="sequence_classification",
+                labels=_labels(train),
+                pooling=self.pooling,
+                name=name,
+            )
+        stages = _stages(self.training, self.stages)
+        return _train(model, stages, train, dev, folder, seed, progress)
 
 
 def files_digest(folder: Path) -> str:

@@ -36,6 +36,10 @@ MODELS = Registry(
         "checkpoint": "basewise.study.models:Checkpoint",
         "cnn": "basewise.study.models:Cnn",
         "cnn_lstm": "basewise.study.models:CnnLstm",
+        "dnabert2": "basewise.study.models:Dnabert2",
+        "gena": "basewise.study.models:Gena",
+        "hyenadna": "basewise.study.models:HyenaDna",
+        "nucleotide_transformer": "basewise.study.models:NucleotideTransformer",
     },
 )
 
@@ -127,6 +131,11 @@ def load_study(path: str | Path) -> Study:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}; give a study file.") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: byte {error.object[error.start]:#04x} at {error.start} is not UTF-8 text; "
+            "give a study file."
+        ) from None
     try:
         tables = (json if path.suffix == ".json" else tomllib).loads(text)
     except ValueError as error:

@@ -59,8 +59,7 @@ _COLUMNS = {
 
 
 def _lora(given: Any) -> Lora | None:
-    settings = {k: v for k, v in given.items() if k != "type"} if isinstance(given, dict) else {}
-    return Lora(**settings) if isinstance(given, dict) else given
+    return Lora(**given) if isinstance(given, dict) else given
 
 
 @dataclass(frozen=True, eq=False)
