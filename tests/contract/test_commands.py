@@ -116,6 +116,7 @@ def test_init_prints_a_study_that_loads(basewise, tmp_path):
         (("show", "explainer", "kernelshap"), "Did you mean 'kernel_shap'?"),
         (("list", "explaners"), "Did you mean 'explainers'?"),
         (("report", "."), "lock.json"),
+        (("demo", "--out", "/dev/null/runs"), "Not a directory"),
         (("predict", "x.fa", "--model", "nowhere", "-o", "y.csv"), "nowhere"),
     ],
 )

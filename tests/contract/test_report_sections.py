@@ -118,6 +118,7 @@ def test_sections_have_different_places() -> None:
         (0.60, 0.57, 0.63, "is not shown to be better than counting k-mers"),
         (0.57, 0.55, 0.59, "is not better than counting k-mers"),
         (0.580, 0.560, 0.601, "is not better than counting k-mers"),
+        (0.03, -0.02, 0.08, "is not shown to be better than guessing, which gives MCC 0"),
     ],
 )
 def test_the_verdict_follows_the_intervals(
@@ -263,6 +264,24 @@ def test_an_explainer_at_chance_is_named(own: Run) -> None:
     said = words(render("localisation", own))
     assert "integrated_gradients found the planted bases best: AUPRC 0.870 [0.830, 0.910]" in said
     assert "chance gives 0.170. Not beyond chance: lime." in said
+
+
+def test_explainers_without_a_score_are_not_called_the_best(own: Run) -> None:
+    frame = own.localisation
+    frame[["value", "low", "high", "chance"]] = np.nan
+    write_frame(own.folder / "metrics" / "localisation.parquet", frame, "localisation")
+    said = words(render("localisation", own))
+    assert "best:" not in said
+    assert "No explainer of cnn gave a score to any planted base." in said
+
+
+def test_a_large_q_against_shuffles_is_no_proof_of_absence(own: Run) -> None:
+    frame = own.class_enrichment
+    frame.loc[frame["null"] == "dinucleotide shuffles", "q"] = 0.3
+    write_frame(own.folder / "biology" / "class_enrichment.parquet", frame, "class_enrichment")
+    said = words(render("biology", own))
+    assert "not shown to be more or less frequent than its dinucleotides" in said
+    assert "is no more frequent" not in said
 
 
 def test_a_motif_claim_holds_against_every_null(own: Run) -> None:

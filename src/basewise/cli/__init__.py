@@ -74,6 +74,11 @@ def main() -> None:
     except BasewiseError as error:
         typer.echo(f"basewise: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
+    except OSError as error:  # a disk that is full, a folder that may not be written
+        if error.filename is None:
+            raise
+        typer.echo(f"basewise: {error.filename}: {error.strerror}.", err=True)
+        sys.exit(2)
 
 
 def _interrupted(*_: object) -> None:

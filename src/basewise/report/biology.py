@@ -121,7 +121,10 @@ def _shuffle_sentence(row: Any) -> str:
     if row.q < LEVEL:
         said = "more" if row.effect > 1 else "less"
         return f" There it is {said} frequent than its dinucleotides make likely ({_result(row)})."
-    return f" There it is no more frequent than its dinucleotides make likely ({_result(row)})."
+    return (
+        " There it is not shown to be more or less frequent than its dinucleotides make likely "
+        f"({_result(row)})."
+    )
 
 
 def _in_attributions(frame: pd.DataFrame, most: int) -> list[str]:

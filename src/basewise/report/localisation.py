@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -47,6 +46,9 @@ def localisation_sentences(run: Run) -> list[str]:
     found = []
     for said, own in groups(frame[frame["metric"] == metric], ("model",)):
         ranked = own.sort_values("value", ascending=metric in _LOWER_IS_BETTER)
+        if ranked["value"].isna().all():
+            found.append(f"No explainer of {said['model']} gave a score to any planted base.")
+            continue
         best: Any = ranked.iloc[0]
         sentence = (
             f"Of the explainers of {said['model']}, {best['explainer']} found the planted bases "
@@ -62,8 +64,6 @@ def localisation_sentences(run: Run) -> list[str]:
 
 def _beyond(row: Any) -> bool:
     """Whether the interval lies on the good side of chance."""
-    if math.isnan(row.chance):
-        return True
     return bool(row.high < row.chance if row.metric in _LOWER_IS_BETTER else row.low > row.chance)
 
 

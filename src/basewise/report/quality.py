@@ -12,7 +12,7 @@ from basewise.registry import component
 from basewise.report.blocks import Block, Callout, Details, Figure, Section, SubHeading, Table, Text
 from basewise.report.draw import Dot, Row, intervals
 from basewise.report.frames import having, rows_of
-from basewise.report.words import NONE, counted, estimate, listing, quantity
+from basewise.report.words import NONE, counted, estimate, listing, number, quantity
 from basewise.study.results import Run
 
 __all__ = ["Quality", "Verdict", "metric_name", "verdicts"]
@@ -21,6 +21,7 @@ LEADING = ("mcc", "auprc", "auroc", "f1", "accuracy")
 _COLUMNS = ("model", "kind", "split", "metric", "value", "low", "high", "n")
 _TONE = {"baseline": "baseline"}
 _SHORT = {"mcc": "MCC", "auprc": "AUPRC", "auroc": "AUROC", "f1": "F1"}
+_GUESSING = {"mcc": 0.0, "auroc": 0.5}
 _MEANING = {
     "accuracy": "share of predictions that are right",
     "mcc": "correlation of prediction and label: 0 is guessing, 1 is perfect",
@@ -45,7 +46,8 @@ class Verdict:
     ----------
     model, metric : str
     better : bool or None
-        Whether the model's interval lies wholly above the baseline's; None without a baseline.
+        Whether the model's interval lies wholly above guessing and above the baseline's; None
+        without a baseline.
     numbers, sentence : str
         What was measured, and what it means.
     value, against : str
@@ -93,12 +95,20 @@ def _verdict(row: Any, baseline: Any, metric: str, split: str) -> Verdict:
     value = estimate(row.value, row.low, row.high)
     numbers = f"On {counted(int(row.n), f'{split} sequence')} it reaches {name} {value}"
     model = f"The model {row.model}"
+    against = "" if baseline is None else estimate(baseline.value, baseline.low, baseline.high)
+    if baseline is not None:
+        who = baseline.model if "baseline" in baseline.model else f"baseline {baseline.model}"
+        numbers += f", the {who} {against}"
+    if metric in _GUESSING and not row.low > _GUESSING[metric]:
+        sentence = (
+            f"{model} is not shown to be better than guessing, which gives {name} "
+            f"{number(_GUESSING[metric])}: its attributions explain nothing about the classes."
+        )
+        return Verdict(row.model, name, False, numbers + ".", sentence, value, against)
     if baseline is None:
         sentence = f"{model} has no baseline beside it: k-mer counts alone may do as well."
         return Verdict(row.model, name, None, numbers + ".", sentence, value, "")
-    against = estimate(baseline.value, baseline.low, baseline.high)
-    who = baseline.model if "baseline" in baseline.model else f"baseline {baseline.model}"
-    numbers += f", the {who} {against}."
+    numbers += "."
     if row.low > baseline.high:
         sentence = f"{model} is better than counting k-mers: the two intervals do not overlap."
     elif row.value > baseline.value:
