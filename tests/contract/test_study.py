@@ -199,6 +199,12 @@ def test_a_wrong_study_is_refused_in_one_line(home, tmp_path, old, new, message)
     assert "\n" not in str(caught.value)
 
 
+def test_a_study_file_that_is_not_text_is_refused(tmp_path):
+    (tmp_path / "tiny.toml").write_bytes(b"[study]\n\xff")
+    with pytest.raises(ConfigError, match="byte 0xff at 8 is not UTF-8 text"):
+        load_study(tmp_path / "tiny.toml")
+
+
 def test_a_target_that_is_no_class_is_refused_before_anything_is_trained(home, tmp_path):
     (tmp_path / "tiny.toml").write_text(STUDY.replace('label = "promoter"', 'label = "promotor"'))
     with pytest.raises(ConfigError, match="its classes are non-promoter, promoter"):
