@@ -1,0 +1,251 @@
+"""Every explainer on every architecture: a new one of either is tested by standing in its table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    EsmConfig,
+    EsmForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
+)
+
+import basewise as bw
+from basewise.errors import CapabilityError
+from basewise.explainers import EXPLAINERS
+from basewise.models import NETWORKS
+from basewise.models.checkpoints import load_network
+from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
+from basewise.models.cnn_lstm import CnnLstmConfig, CnnLstmForSequenceClassification
+from basewise.tokenize.bpe import Bpe
+from basewise.tokenize.kmer import Kmer
+from basewise.tokenize.nucleotide import Nucleotide
+from basewise.tokenize.nucleotide_transformer import NucleotideTransformer
+from tiny_bpe import write_tiny_bpe
+from tiny_networks import SIZES, tiny
+
+RECORDS = [bw.Record("long", "TTGCATTTAAACA"), bw.Record("short", "CATTAACGG")]
+LABELS = ("no", "maybe", "yes")
+BERT = {
+    "hidden_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 16,
+    "max_position_embeddings": 40,
+    "num_labels": 3,
+    "initializer_range": 0.5,
+}
+# Settings that make a test quick.
+QUICK: dict[str, dict[str, Any]] = {
+    "anchors": {"samples": 20, "evaluations": 100},
+    "exact_shapley": {"units": {"type": "windows", "size": 4}},
+    "integrated_gradients": {"steps": 4, "tolerance": None},
+} | {
+    name: {setting: 60}
+    for name in EXPLAINERS.names()
+    for setting in ("evaluations", "samples", "draws")
+    if name not in ("anchors", "deep_lift") and setting in EXPLAINERS.get(name).__dataclass_fields__
+}
+ONE_HOT = ("basewise-cnn", "basewise-cnn-lstm")
+# What a method has no rule for is refused, never approximated silently.
+REFUSED = {("deep_lift", model) for model in ("basewise-cnn-lstm", "others")}
+
+
+def own(name: str, tokenizer: Any, **settings: Any) -> bw.Model:
+    settings |= {"num_labels": 3, "head": "sequence_classification"}
+    if "hyenadna" not in name:
+        settings |= {"vocab_size": tokenizer.vocabulary_size}
+    return bw.Model(tiny(name, **settings), tokenizer, LABELS)
+
+
+def bpe(folder: Path, style: str) -> Bpe:
+    return Bpe(file=write_tiny_bpe(folder / style / "tokenizer.json", style))
+
+
+def dnabert(folder: Path, cls: Any = BertForSequenceClassification) -> bw.Model:
+    tokenizer = Kmer(k=3)
+    torch.manual_seed(5)
+    network = cls(BertConfig(**BERT, vocab_size=tokenizer.vocabulary_size))
+    return bw.Model(network, tokenizer, LABELS)
+
+
+def transformer_v1(folder: Path) -> bw.Model:
+    """As published: token dropout, which counts masked tokens, included."""
+    tokenizer = NucleotideTransformer(version=1)
+    torch.manual_seed(5)
+    config = EsmConfig(
+        **BERT,
+        vocab_size=tokenizer.vocabulary_size,
+        token_dropout=True,
+        mask_token_id=tokenizer.mask_id,
+        pad_token_id=tokenizer.pad_id,
+    )
+    EsmForSequenceClassification(config).save_pretrained(folder)
+    return bw.Model(load_network(folder), tokenizer, LABELS)
+
+
+def modern_bert(folder: Path) -> bw.Model:
+    """A classifier that nobody here wrote."""
+    torch.manual_seed(5)
+    tokenizer = bpe(folder, "plain")
+    ends = dict.fromkeys(("pad_token_id", "cls_token_id", "sep_token_id", "eos_token_id"), 3)
+    config = ModernBertConfig(
+        **BERT | {"vocab_size": tokenizer.vocabulary_size, "bos_token_id": 1} | ends
+    )
+    return bw.Model(ModernBertForSequenceClassification(config), tokenizer, LABELS)
+
+
+def of_one_hot(cls: Any, config: Any) -> bw.Model:
+    torch.manual_seed(5)
+    return bw.Model(cls(config), Nucleotide(), LABELS)
+
+
+MODELS: dict[str, Callable[[Path], bw.Model]] = {
+    "basewise-cnn": lambda _: of_one_hot(
+        CnnForSequenceClassification,
+        CnnConfig(channels=6, stem_kernel=5, dilations=[1], hidden=5, num_labels=3),
+    ),
+    "basewise-cnn-lstm": lambda _: of_one_hot(
+        CnnLstmForSequenceClassification, CnnLstmConfig(num_labels=3)
+    ),
+    "DNABERT": dnabert,
+    "DNABERT tokens": lambda folder: dnabert(folder, BertForTokenClassification),
+    "ModernBERT": modern_bert,
+    "NT v1": transformer_v1,
+    "basewise-dnabert2": lambda folder: own("basewise-dnabert2", bpe(folder, "plain")),
+    "basewise-gena": lambda folder: own("basewise-gena", bpe(folder, "runs")),
+    "basewise-gena rotary": lambda folder: own("basewise-gena rotary", bpe(folder, "runs")),
+    "basewise-nucleotide-transformer": lambda _: own(
+        "basewise-nucleotide-transformer", NucleotideTransformer()
+    ),
+    "basewise-hyenadna": lambda _: own("basewise-hyenadna", Nucleotide(layout="hyenadna")),
+}
+PERTURBING = [n for n in EXPLAINERS.names() if "masking" in EXPLAINERS.get(n).__dataclass_fields__]
+
+
+WAYS = [
+    (name, units)
+    for name in EXPLAINERS.names()
+    for units in ("bases", "tokens")
+    if units == "bases" or (name in PERTURBING and "units" not in QUICK.get(name, {}))
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], bw.Model]:
+    """Models by name, made once; batches of several rows, so that rows are padded."""
+    return cache(
+        lambda name: replace(
+            MODELS[name](tmp_path_factory.mktemp("model")), name=name, batch_tokens=200
+        )
+    )
+
+
+@pytest.fixture(params=MODELS)
+def model(request: pytest.FixtureRequest, made: Callable[[str], bw.Model]) -> bw.Model:
+    return made(request.param)
+
+
+def overlapping(model: bw.Model) -> bool:
+    return isinstance(model.tokenizer, Kmer)
+
+
+def settings_for(explainer: str, model: bw.Model, units: str) -> dict[str, Any]:
+    """Settings that suit the model: how units are hidden, which there are, where paths start."""
+    found = dict(QUICK.get(explainer, {}))
+    if explainer in PERTURBING:
+        found["masking"] = "n" if model.tokenizer.frame_safe_n else "mask"
+        found.setdefault("units", units)
+    elif "reference" in EXPLAINERS.get(explainer).__dataclass_fields__:
+        # A shuffled sequence has other byte pairs: no path leads from them to its own.
+        found["reference"] = "token" if isinstance(model.tokenizer, Bpe) else "shuffled"
+    return found
+
+
+def test_every_network_is_here() -> None:
+    assert set(MODELS) >= {*NETWORKS.names(), *SIZES}
+
+
+@pytest.mark.parametrize(("explainer", "units"), WAYS)
+def test_every_explainer_explains_every_model(explainer: str, model: bw.Model, units: str) -> None:
+    settings = settings_for(explainer, model, units)
+
+    def run(records: list[bw.Record]) -> Any:
+        return bw.explain(model, records, explainer, "yes", seed=3, **settings)
+
+    refused = {(explainer, model.name), (explainer, "others" * (model.name not in ONE_HOT))}
+    if refused & REFUSED or (units == "tokens" and overlapping(model)):
+        with pytest.raises(CapabilityError) as caught:
+            run(RECORDS)
+        assert "\n" not in str(caught.value)
+        if units == "tokens":
+            assert "overlap" in str(caught.value)
+            assert "use units='bases' or units='windows'" in str(caught.value)
+        return
+    found = run(RECORDS)
+    odds = np.log(model.predict(RECORDS))
+    odds = odds[:, 2] - np.logaddexp(odds[:, 0], odds[:, 1])
+    for attribution, record, expected in zip(found, RECORDS, odds, strict=True):
+        assert attribution.record_id == record.id
+        assert np.isfinite(attribution.scores).all()
+        assert np.abs(attribution.scores).max() > 0 or attribution.kind == "rule"
+        if attribution.kind != "rule":
+            assert attribution.output == pytest.approx(expected, abs=1e-4)
+            np.testing.assert_allclose(attribution.per_base().sum(), attribution.scores.sum())
+        if explainer in PERTURBING and units == "bases" and explainer != "exact_shapley":
+            assert attribution.spans.tolist() == [[i, i + 1] for i in range(len(record))]
+        if units == "tokens":
+            spans = model.tokenizer.encode(record.sequence).spans
+            assert attribution.spans.tolist() == spans[spans[:, 1] > spans[:, 0]].tolist()
+    # The scores of a record do not depend on its neighbours, padding or not.
+    (alone,) = run(RECORDS[1:])
+    np.testing.assert_allclose(alone.scores, found[1].scores, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("masking", ["shuffled", "sampled", "mask", "pad", "unknown", "n"])
+def test_every_masking_hides_or_says_why_not(model: bw.Model, masking: str) -> None:
+    tokenizer = model.tokenizer
+
+    def run() -> Any:
+        return bw.explain(model, RECORDS, "occlusion", "yes", units="bases", masking=masking)
+
+    if masking == "n" and not tokenizer.frame_safe_n:
+        said = "An N moves the borders of this tokenizer's other tokens.*; use masking='mask'"
+    elif masking == "mask" and tokenizer.mask_id is None:
+        said = "has no mask token; use masking='n'"
+    elif masking == "unknown" and tokenizer.unknown_id is None:
+        said = "has no unknown token; use masking='n'"
+    elif masking == "pad" and model.name == "basewise-hyenadna":
+        said = "HyenaDNA has no attention mask: only padding on the right"
+    else:
+        assert all(np.isfinite(attribution.scores).all() for attribution in run())
+        return
+    with pytest.raises(CapabilityError, match=said):
+        run()
+
+
+def test_kmers_are_hidden_with_all_that_cover_a_base(made: Callable[[str], bw.Model]) -> None:
+    """One masked k-mer hides nothing: the others that cover the base still spell it."""
+    from basewise.models.evaluator import TokenSwitch
+
+    model = made("DNABERT")
+    tokens = model.tokenizer.encode("ACGTACGTA")
+    off = np.full((1, len(tokens)), model.tokenizer.mask_id)
+    at = np.arange(9)
+    units = np.stack([at, at + 1], axis=1)
+    switch = TokenSwitch(tokens.ids, off, tokens.spans, units)
+    present = np.ones((1, 9), bool)
+    present[0, 4] = False
+    ids, _ = switch.rows(present, model)
+    assert np.flatnonzero(ids[0].numpy() == model.tokenizer.mask_id).tolist() == [3, 4, 5]
