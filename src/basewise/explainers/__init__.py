@@ -19,6 +19,7 @@ EXPLAINERS = Registry(
     {
         "anchors": "basewise.explainers.anchors:Anchors",
         "banzhaf": "basewise.explainers.banzhaf:Banzhaf",
+        "deep_lift": "basewise.explainers.deep_lift:DeepLift",
         "exact_shapley": "basewise.explainers.exact_shapley:ExactShapley",
         "expected_gradients": "basewise.explainers.expected_gradients:ExpectedGradients",
         "input_x_gradient": "basewise.explainers.input_x_gradient:InputXGradient",

@@ -72,7 +72,7 @@ class Walker:
                 f"The {target} is 0 or 1 and has no gradient; read the log_odds or the logit."
             )
         self.model, self.target = model, target
-        self._size = BatchSize(model.batch_tokens)
+        self.size = BatchSize(model.batch_tokens)
 
     def integrate(self, paths: Sequence[Path], at: Floats, weight: Floats) -> tuple[Tensor, Tensor]:
         """Walk n paths of one width, from d references each.
@@ -116,7 +116,7 @@ class Walker:
             gradients.flatten(0, 1).index_add_(0, line[rows], weighted)
 
         with frozen(self.model):
-            self._size.over(len(line), width, add)
+            self.size.over(len(line), width, add)
         check_finite(values.numpy(), self.model, self.target)
         return gradients, values.view(shape)
 
@@ -129,7 +129,7 @@ class Walker:
             values[rows] = value_at(self.model, batch, points[rows], self.target).cpu()
 
         with frozen(self.model), torch.no_grad():
-            self._size.over(len(points), ids.shape[1], read)
+            self.size.over(len(points), ids.shape[1], read)
         check_finite(values.numpy(), self.model, self.target)
         return values
 
