@@ -246,6 +246,19 @@ def test_a_class_that_train_has_not_is_refused_before_anything_is_trained(home, 
     assert not (tmp_path / "run" / "models").exists()
 
 
+def test_truth_is_found_whichever_class_is_explained(tmp_path):
+    """The truth speaks for promoters, so for occlusion both targets mirror each other."""
+    found = []
+    for label in ("promoter", "non-promoter"):
+        data = 'type = "grammar"\ntrain = 60\ndev = 20\ntest = 40\n\n[models.cnn]'
+        study = STUDY[: STUDY.index("train =")] + data + STUDY.split("[models.cnn]")[1]
+        study = study.split("[explainers.shap]")[0].replace('= "promoter"', f'= "{label}"')
+        (tmp_path / "tiny.toml").write_text(study)
+        run = run_study(load_study(tmp_path / "tiny.toml"), tmp_path / label)
+        found.append(run.localisation.set_index("metric")["value"])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-3)
+
+
 def test_a_study_without_tss_and_biology_ends_with_a_report(home, tmp_path):
     study = STUDY.split("[biology]")[0].replace("tss = 110\n", "")
     (tmp_path / "tiny.toml").write_text(study)

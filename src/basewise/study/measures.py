@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,14 +89,26 @@ def explainers(run: Run) -> pd.DataFrame:
 
 
 def localisation(run: Run, seed: int) -> pd.DataFrame:
-    """model, explainer, metric, value, low, high, n, chance: how much known truth was found."""
-    records = [record for record in run.records("explained") if record.truth]
+    """model, explainer, metric, value, low, high, n, chance: how much known truth was found.
+
+    Truth speaks for its record's own class. Where that is not the one explained, scores are
+    turned round if there are two classes (what speaks against the one speaks for the other),
+    and left out if there are more.
+    """
+    target = run.lock["target"]["label"]
+    two = len({record.label for record in run.records("train")}) == 2
+    records = [r for r in run.records("explained") if r.truth and (two or r.label == target)]
+    against = {record.id for record in records if record.label != target}
     tables = [pd.DataFrame(columns=["model", "explainer", *SUMMARY])]
     if records:
         ids = {record.id for record in records}
         for model in run.models:
             for name in run.explainers:
-                found = [a for a in run.attributions(model, name) if a.record_id in ids]
+                found = [
+                    replace(a, scores=-a.scores) if a.record_id in against else a
+                    for a in run.attributions(model, name)
+                    if a.record_id in ids
+                ]
                 table = summarise(localise(records, found), seed=seed)
                 tables.append(table.assign(model=model, explainer=name))
     return pd.concat(tables[1:] or tables, ignore_index=True)
