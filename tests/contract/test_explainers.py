@@ -32,7 +32,8 @@ from explained_models import (
     tiny_cnn,
 )
 
-NAMES = EXPLAINERS.names()
+ATTENTION = ["attention", "attention_rollout"]  # of networks that have it, whatever the target
+NAMES = [name for name in EXPLAINERS.names() if name not in ATTENTION]
 KIND = {name: EXPLAINERS.get(name).kind for name in NAMES}
 SCORING = [name for name in NAMES if KIND[name] in ("additive", "ranking")]
 ADDITIVE = [name for name in NAMES if KIND[name] == "additive"]

@@ -18,6 +18,8 @@ EXPLAINERS = Registry(
     "explainer",
     {
         "anchors": "basewise.explainers.anchors:Anchors",
+        "attention": "basewise.explainers.attention:Attention",
+        "attention_rollout": "basewise.explainers.attention:AttentionRollout",
         "banzhaf": "basewise.explainers.banzhaf:Banzhaf",
         "deep_lift": "basewise.explainers.deep_lift:DeepLift",
         "exact_shapley": "basewise.explainers.exact_shapley:ExactShapley",
