@@ -11,7 +11,7 @@ import pytest
 
 import basewise as bw
 from basewise.errors import ConfigError, DataError
-from basewise.study.study import MODELS, study_from
+from basewise.study.study import MODELS, load_study, study_from
 from basewise.tokenize.bpe import Bpe
 from basewise.tokenize.kmer import Kmer
 from basewise.tokenize.learning import learn_bpe
@@ -176,3 +176,13 @@ def test_nothing_to_learn_from(tmp_path: Path) -> None:
     for sequences, entries in ((["NNN"], 15), (["ACGT"], 9)):
         with pytest.raises(DataError, match=f"{entries} entries of byte pairs from . stretches"):
             learn_bpe(sequences, entries, tmp_path / "tokenizer.json")
+
+
+# ------------------------------------------------------------------------------ recipes
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "studies").glob("*.toml")))
+def test_recipes_are_whole(path: Path) -> None:
+    study = load_study(path)
+    assert study.models
+    assert study_from(json.loads(json.dumps(study.settings(), default=str))).models == study.models
