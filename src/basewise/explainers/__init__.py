@@ -29,6 +29,7 @@ EXPLAINERS = Registry(
         "kernel_shap": "basewise.explainers.kernel_shap:KernelShap",
         "leverage_shap": "basewise.explainers.leverage_shap:LeverageShap",
         "lime": "basewise.explainers.lime:Lime",
+        "marginalisation": "basewise.explainers.marginalisation:Marginalisation",
         "mutagenesis": "basewise.explainers.mutagenesis:Mutagenesis",
         "occlusion": "basewise.explainers.occlusion:Occlusion",
         "partition_shap": "basewise.explainers.partition_shap:PartitionShap",

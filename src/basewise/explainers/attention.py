@@ -98,11 +98,10 @@ class AttentionRollout(Looking):
     """
 
     def flow(self, maps: list[Tensor]) -> Tensor:
-        reached = torch.eye(maps[0].shape[-1], device=maps[0].device)
+        own = torch.eye(maps[0].shape[-1], device=maps[0].device)
+        reached = own
         for heads in maps:
-            reached = (
-                (heads.mean(1) + torch.eye(heads.shape[-1], device=heads.device)) / 2 @ reached
-            )
+            reached = (heads.mean(1) + own) / 2 @ reached
         return reached
 
 
