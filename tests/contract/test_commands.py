@@ -136,3 +136,15 @@ def test_an_unknown_label_is_refused_with_the_known_ones(basewise, home, tmp_pat
     assert done.returncode == 2
     assert "non-promoter, promoter" in done.stderr
     assert not out.exists()
+
+
+def test_columns_can_be_named_and_bad_rows_skipped(basewise, tmp_path):
+    rows = "dna;class\n" + "ACGTACGTACGTACGTACGT;1\nTTGACATTGACATTGACATT;0\n" * 8 + "ACGTXX;1\n"
+    (tmp_path / "mine.csv").write_text(rows.replace(";", ","))
+    arguments = ("audit", tmp_path / "mine.csv", "--sequence", "dna", "--label", "class")
+    refused = basewise(*arguments)
+    assert refused.returncode == 2
+    assert "mine.csv" in refused.stderr
+    done = basewise(*arguments, "--on-error", "skip")
+    assert done.returncode == 0, done.stderr
+    assert "mine: 16 rows" in done.stdout

@@ -14,7 +14,8 @@ import basewise as bw
 from basewise.explainers import EXPLAINERS, MASKINGS, UNITS
 from basewise.explainers.game import play_one
 from basewise.explainers.lime import draw
-from basewise.models.evaluator import Batch, Evaluator
+from basewise.models.batch import Batch
+from basewise.models.evaluator import Evaluator
 from basewise.models.gradient import embed
 from basewise.types import Floats
 from explained_models import Additive, kmer_bert, tiny_cnn

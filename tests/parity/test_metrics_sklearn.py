@@ -72,6 +72,8 @@ def test_intervals_are_those_of_resampled_rows():
 def test_matthews_of_many_matrices_at_once():
     rng = np.random.default_rng(2)
     truth, predicted = rng.integers(0, 4, (2, 3, 50))
-    confusion = np.stack([referee.confusion_matrix(t, p) for t, p in zip(truth, predicted, strict=True)])
+    confusion = np.stack(
+        [referee.confusion_matrix(t, p) for t, p in zip(truth, predicted, strict=True)]
+    )
     expected = [referee.matthews_corrcoef(t, p) for t, p in zip(truth, predicted, strict=True)]
     np.testing.assert_allclose(matthews(confusion), expected)

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 import basewise as bw
 from basewise.errors import CapabilityError, DataError
 from basewise.explainers import EXPLAINERS, MASKINGS, UNITS
-from basewise.models.evaluator import BaseSwitch, BatchSize, Evaluator, TokenSwitch, join
+from basewise.models.batch import BatchSize, join
+from basewise.models.evaluator import Evaluator
 from basewise.models.reading import ALLOWED, probabilities, read
+from basewise.models.switchboards import BaseSwitch, TokenSwitch
 from basewise.sequence.alphabet import N, encode
 from basewise.tokenize.kmer import Kmer
 from basewise.tokenize.nucleotide import Nucleotide

@@ -1,1 +1,1 @@
-"""Motifs: where they are, whether there are more than chance gives, whether a model relies on them."""
+"""Motifs: where they are, whether chance gives as many, whether a model relies on them."""

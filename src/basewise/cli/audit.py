@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from basewise.cli.reading import Label, OnError, OnErrorOption, Sequence, read_file
+
 __all__ = ["audit"]
 
 
@@ -22,6 +24,9 @@ def audit(
     ] = None,
     positives: Annotated[int, typer.Option(help="Positives of their test set.")] = 0,
     negatives: Annotated[int, typer.Option(help="Negatives of their test set.")] = 0,
+    sequence: Sequence = None,
+    label: Label = None,
+    on_error: OnErrorOption = OnError.RAISE,
 ) -> None:
     """Say what is wrong with a data set before a model is trained on it.
 
@@ -36,7 +41,7 @@ def audit(
     if metrics:
         _published(metrics, positives, negatives)
     if files:
-        _data(files, out)
+        _data(files, out, sequence, label, on_error)
 
 
 def _published(metrics: str, positives: int, negatives: int) -> None:
@@ -50,10 +55,15 @@ def _published(metrics: str, positives: int, negatives: int) -> None:
     typer.echo(found.sentence)
 
 
-def _data(files: list[str], out: Path | None) -> None:
+def _data(
+    files: list[str],
+    out: Path | None,
+    sequence: str | None,
+    label: str | None,
+    on_error: OnError,
+) -> None:
     from basewise.checks import audit as audit_splits
     from basewise.cli.progress import Terminal
-    from basewise.data import read
     from basewise.errors import ConfigError
     from basewise.store import write_text
 
@@ -63,7 +73,7 @@ def _data(files: list[str], out: Path | None) -> None:
         name = name if equals else Path(path).name.split(".")[0]
         if name in splits or name == "checks":
             raise ConfigError(f"a split cannot be called {name!r} here; write othername={path}.")
-        splits[name] = read(path)
+        splits[name] = read_file(path, sequence, label, on_error)
     with Terminal().step("audit", None):
         found = audit_splits(**splits)
     for split in found.splits:

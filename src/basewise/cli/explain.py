@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from basewise.cli.reading import Label, OnError, OnErrorOption, Sequence, read_file
+
 __all__ = ["explain"]
 
 
@@ -23,10 +25,12 @@ def explain(
         typer.Option("--set", help="A setting, as in --set units=bases --set evaluations=512."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    sequence: Sequence = None,
+    label: Label = None,
+    on_error: OnErrorOption = OnError.RAISE,
 ) -> None:
     """Explain every sequence of a file and write the attributions."""
     from basewise.cli.progress import Terminal
-    from basewise.data import read
     from basewise.explainers import EXPLAINERS
     from basewise.models.model import Model
     from basewise.store import write_attributions
@@ -35,7 +39,7 @@ def explain(
     loaded = Model.load(model)
     built = EXPLAINERS.build({"type": explainer} | _settings(setting or []))
     read_as = loaded.target(target)
-    records = read(sequences)
+    records = read_file(sequences, sequence, label, on_error)
     done = evaluations = 0
     with Terminal().step(f"explain {read_as}", len(records)) as bar:
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from basewise.errors import CapabilityError
 from basewise.explainers.gradient import Found, Gradient
 from basewise.explainers.path import Path, Walker
-from basewise.models.evaluator import borrowed
+from basewise.models.batch import borrowed
 from basewise.models.network import Network
 from basewise.registry import component
 from basewise.types import Kind, Record, Tokens
@@ -52,7 +52,7 @@ class Looking(Gradient):
             paid = paid.mean(1) if self.by == "all" else paid[:, 0]
             scores[rows] = paid.double().cpu().numpy()
 
-        with borrowed(walker.model), eager(walker.model):
+        with borrowed(walker.model.network), eager(walker.model):
             walker.size.over(len(ids), ids.shape[1], look)
         return [
             Found(scores=score, output=value, baseline=float("nan"), evaluations=2)

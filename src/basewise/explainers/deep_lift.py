@@ -17,7 +17,8 @@ from basewise.explainers import REFERENCES
 from basewise.explainers.gradient import Found, Gradient, averaged
 from basewise.explainers.path import Path, Walker, nodes
 from basewise.explainers.references import Reference, ShuffledReference, is_one_hot
-from basewise.models.evaluator import Batch, check_finite
+from basewise.models.batch import Batch
+from basewise.models.evaluator import check_finite
 from basewise.models.gradient import frozen, value_at
 from basewise.registry import component
 from basewise.types import Kind, Record, Tokens

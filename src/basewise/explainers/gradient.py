@@ -15,7 +15,7 @@ from basewise.errors import CapabilityError
 from basewise.explainers.path import Path, Walker
 from basewise.explainers.references import is_one_hot
 from basewise.explainers.units import random_numbers, tokens_of
-from basewise.models.evaluator import Batch
+from basewise.models.batch import Batch
 from basewise.models.gradient import embed
 from basewise.registry import Registry, component, settings_of
 from basewise.types import Attribution, Bools, Floats, Kind, Record, Target, Tokens

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from basewise.errors import DataError
 from basewise.explainers.units import random_numbers, tokens_of
-from basewise.models.evaluator import Evaluator, tokenised
+from basewise.models.evaluator import Evaluator
+from basewise.models.switchboards import tokenised
 from basewise.registry import Registry, component, settings_of
 from basewise.sequence.alphabet import N, encode
 from basewise.sequence.shuffle import shuffle_dinucleotides, shuffle_mononucleotides

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from basewise.errors import CapabilityError
-from basewise.models.evaluator import BaseSwitch, Switchboard, TokenSwitch
+from basewise.models.switchboards import BaseSwitch, Switchboard, TokenSwitch
 from basewise.registry import component
 from basewise.sequence.alphabet import N, encode
 from basewise.sequence.shuffle import shuffle_dinucleotides, shuffle_mononucleotides

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from basewise.explainers.game import ROWS_AT_ONCE
 from basewise.explainers.units import Bases, disjoint, tokens_of
-from basewise.models.evaluator import Evaluator, tokenised
+from basewise.models.evaluator import Evaluator
+from basewise.models.switchboards import tokenised
 from basewise.registry import Registry, component, settings_of
 from basewise.sequence.alphabet import LETTERS, N, decode, encode
 from basewise.types import Attribution, Bools, Codes, Floats, Ints, Kind, Record, Target

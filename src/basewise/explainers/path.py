@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from basewise.errors import CapabilityError
-from basewise.models.evaluator import Batch, BatchSize, check_finite
+from basewise.models.batch import Batch, BatchSize
+from basewise.models.evaluator import check_finite
 from basewise.models.gradient import frozen, value_and_gradient, value_at
 from basewise.types import Floats, Target
 

@@ -14,7 +14,8 @@ from basewise.explainers import MASKINGS, UNITS
 from basewise.explainers.game import Game, Play, play
 from basewise.explainers.masking import Masking, NBases
 from basewise.explainers.units import Bases, Units, disjoint, random_numbers, tokens_of
-from basewise.models.evaluator import Evaluator, Switchboard
+from basewise.models.evaluator import Evaluator
+from basewise.models.switchboards import Switchboard
 from basewise.registry import Registry, component, settings_of
 from basewise.types import Attribution, Ints, Kind, Record, Target
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from basewise.errors import CapabilityError
-from basewise.models.evaluator import Batch
+from basewise.models.batch import Batch
 from basewise.models.gradient import embed
 from basewise.models.onehot import OneHot
 from basewise.registry import component

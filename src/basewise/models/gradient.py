@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from basewise.models.evaluator import Batch, borrowed
+from basewise.models.batch import Batch, borrowed
 from basewise.models.reading import read
 from basewise.types import Target
 
@@ -26,7 +26,7 @@ __all__ = ["embed", "frozen", "value_and_gradient", "value_at"]
 
 def embed(model: Model, batch: Batch) -> Tensor:
     """What the embedding gives for a batch, (n, t, d), detached."""
-    with borrowed(model):
+    with borrowed(model.network):
         embedded: Tensor = model.embedding(batch.ids)
     return embedded.clone()  # outside of inference mode, so that gradients may flow through it
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from basewise.errors import CapabilityError, DataError, StoreError, WeightsError
-from basewise.models.evaluator import Batch, BatchSize, borrowed
+from basewise.models.batch import Batch, BatchSize, borrowed
 from basewise.models.foreign import FunctionNetwork, OneHotModule
 from basewise.models.hub import checkpoint_folder, licence_of
 from basewise.models.reading import LANGUAGE_MODEL, Outputs, as_target, probabilities
@@ -332,7 +332,7 @@ class Model:
         """
         found = np.empty((len(records), len(self.labels)))
         size = BatchSize(self.batch_tokens or 1 << 14)
-        with borrowed(self):
+        with borrowed(self.network):
             for rows, codes in by_length(records):
                 work = partial(self._predict, found, records, rows, codes)
                 size.over(len(rows), codes.shape[1], work)

@@ -58,7 +58,7 @@ class Files:
         From the values in the files to class names; other values are refused.
     tss : int or None
         0-based index of the base +1 in every sequence.
-    problems : str
+    on_error : str
         `raise` at the first bad rows, or `skip` them, counted and shown.
     """
 
@@ -69,7 +69,7 @@ class Files:
     label: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     tss: Annotated[int, Field(ge=0)] | None = None
-    problems: Literal["raise", "skip"] = "raise"
+    on_error: Literal["raise", "skip"] = "raise"
 
     def splits(self, root: Path | None, seed: int) -> dict[str, Split]:
         return {name: self._split(name, root) for name in NAMES}
@@ -86,7 +86,7 @@ class Files:
             sequence=self.sequence,
             label=self.label,
             labels=self.labels or None,
-            on_error=self.problems,
+            on_error=self.on_error,
         )
         unlabelled = sum(record.label is None for record in report.records)
         if unlabelled:

@@ -1,0 +1,131 @@
+"""Switchboards: how the rows of one sequence are made from which units are present."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from basewise.types import Bools, Codes, Ints
+
+if TYPE_CHECKING:
+    from basewise.models.model import Model
+
+__all__ = ["BaseSwitch", "Switchboard", "TokenSwitch", "Variants", "tokenised"]
+
+
+class Variants(Protocol):
+    """Makes rows: changed copies of one sequence, as arrays of wishes describe them."""
+
+    @property
+    def draws(self) -> int:
+        """Rows made for each wish; their values are averaged."""
+
+    @property
+    def width(self) -> int:
+        """Tokens of a row, for packing."""
+
+    def rows(self, asked: Any, model: Model) -> tuple[Tensor, Tensor | None]:
+        """ids (n * draws, t) and lengths (n * draws,) or None, of wishes (n, ...)."""
+
+
+class Switchboard(Variants, Protocol):
+    """How a sequence looks while some of its units are switched off.
+
+    What is wished for are coalitions (n, u) bool, True where a unit is present.
+    """
+
+    @property
+    def n_units(self) -> int: ...
+
+
+def _covering(spans: Ints, units: Ints) -> Ints:
+    """Which units touch each span, (s, m); the index `u` (always present) fills up.
+
+    A span that several units touch is present only while all of them are.
+    """
+    order = np.argsort(units[:, 0], kind="stable")
+    starts, ends = units[order, 0], units[order, 1]
+    first = np.searchsorted(ends, spans[:, 0], side="right")
+    stop = np.searchsorted(starts, spans[:, 1], side="left")
+    count = np.where(spans[:, 1] > spans[:, 0], np.maximum(stop - first, 0), 0)
+    at = first[:, None] + np.arange(max(int(count.max(initial=0)), 1))
+    inside = at < (first + count)[:, None]
+    return np.where(inside, order[np.minimum(at, len(order) - 1)], len(units))
+
+
+def _present(present: Tensor, covering: Tensor) -> Tensor:
+    """Whether each span is present, (n, s) bool, from units (n, u) and covering (s, m)."""
+    with_rest = torch.cat([present, present.new_ones(len(present), 1)], dim=1)
+    if covering.shape[1] == 1:
+        return with_rest[:, covering[:, 0]]
+    return with_rest[:, covering].all(-1)
+
+
+class TokenSwitch:
+    """Switching in token-id space: nothing is decoded, nothing is tokenised again.
+
+    Parameters
+    ----------
+    on : (t,) int
+        Ids of the sequence.
+    off : (d, t) int
+        Ids shown where a token is absent, one row per draw.
+    spans : (t, 2) int
+        Bases of the tokens; tokens that cover none are never switched.
+    units : (u, 2) int
+        Disjoint units. A token is absent while any unit that touches it is.
+    """
+
+    def __init__(self, on: Ints, off: Ints, spans: Ints, units: Ints):
+        self._on, self._off = torch.from_numpy(on), torch.from_numpy(off)
+        self._covering = torch.from_numpy(_covering(spans, units))
+        self.n_units, self.draws, self.width = len(units), len(off), len(on)
+
+    def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
+        self._move(model.device)
+        kept = _present(torch.from_numpy(present).to(model.device), self._covering)
+        return torch.where(kept[:, None], self._on, self._off).flatten(0, 1), None
+
+    def _move(self, device: torch.device) -> None:
+        """Keep everything where the rows are made, so that it is copied once."""
+        if self._on.device != device:
+            self._on, self._off, self._covering = (
+                tensor.to(device) for tensor in (self._on, self._off, self._covering)
+            )
+
+
+class BaseSwitch:
+    """Switching in base space: bases are replaced and the sequence is tokenised again.
+
+    Parameters
+    ----------
+    on : (b,) codes
+        The sequence.
+    off : (d, b) codes
+        Bases shown where a unit is absent, one row per draw.
+    units : (u, 2) int
+        Disjoint units of bases.
+    width : int
+        Tokens of the sequence, for packing; other bases may give a few more or less.
+    """
+
+    def __init__(self, on: Codes, off: Codes, units: Ints, width: int):
+        at = np.arange(len(on))
+        self._on, self._off = on, off
+        self._unit = _covering(np.stack([at, at + 1], axis=1), units)[:, 0]
+        self.n_units, self.draws, self.width = len(units), len(off), width
+
+    def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
+        with_rest = np.concatenate([present, np.ones((len(present), 1), bool)], axis=1)
+        kept = with_rest[:, self._unit]
+        return tokenised(np.where(kept[:, None], self._on, self._off), model)
+
+
+def tokenised(codes: Codes, model: Model) -> tuple[Tensor, Tensor | None]:
+    """What `Variants.rows` gives for rows of bases, (..., b)."""
+    ids, lengths = model.tokenizer.encode_codes(codes.reshape(-1, codes.shape[-1]))
+    ragged = None if (lengths == ids.shape[1]).all() else torch.from_numpy(lengths)
+    return torch.from_numpy(ids).to(model.device), ragged
