@@ -232,6 +232,37 @@ def test_language_models_are_not_trained_on_labels(tmp_path: Path) -> None:
         QUICK.train(bw.Model.load(tmp_path, tokenizer=Kmer(k=2)), TRAIN, DEV, tmp_path)
 
 
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_training_with_adapters_ends_as_it_would_have(tmp_path: Path) -> None:
+    model = pretrained("basewise-dnabert2", tmp_path / "pretrained")
+    training = replace(QUICK, epochs=3, lora=Lora(rank=2, merge=False))
+    whole = training.train(model, TRAIN, DEV, tmp_path / "whole", seed=5)
+    steps = []
+
+    def kill(done: int, total: int, note: str) -> None:
+        steps.append(done)
+        if done == 6:  # in the second of three epochs of four steps
+            raise Killed
+
+    with pytest.raises(Killed):
+        training.train(model, TRAIN, DEV, tmp_path / "killed", seed=5, progress=kill)
+    steps.clear()
+    again = training.train(
+        model, TRAIN, DEV, tmp_path / "killed", seed=5, progress=lambda *told: steps.append(told[0])
+    )
+    assert steps == [5, 6, 7, 8, 9, 10, 11, 12]
+    assert not changed(state(whole.model), state(again.model))
+
+
+def test_half_precision_on_every_network(model: bw.Model, tmp_path: Path) -> None:
+    trained = replace(QUICK, precision="bf16").train(model, TRAIN, DEV, tmp_path)
+    assert trained.history["loss"].iloc[-1] < trained.history["loss"].iloc[0]
+    assert {p.dtype for p in trained.model.network.parameters()} == {torch.float32}
+
+
 # ------------------------------------------------------------------------------ stages
 
 
