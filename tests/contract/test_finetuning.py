@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -191,13 +195,7 @@ def test_layers_can_be_named(tmp_path: Path) -> None:
 
 
 def test_a_step_in_parts_is_the_same_step(tmp_path: Path) -> None:
-    model = pretrained("basewise-gena", tmp_path / "pretrained")
-    model.network.config.hidden_dropout_prob = 0.0
-    for module in model.network.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-        if hasattr(module, "dropout") and isinstance(module.dropout, float):
-            module.dropout = 0.0
+    model = still()
     whole = QUICK.train(model, TRAIN, DEV, tmp_path, seed=2)
     for settings in ({"accumulation": 4}, {"checkpointing": True}):
         parts = replace(QUICK, **settings).train(model, TRAIN, DEV, tmp_path, seed=2)
@@ -261,6 +259,49 @@ def test_half_precision_on_every_network(model: bw.Model, tmp_path: Path) -> Non
     trained = replace(QUICK, precision="bf16").train(model, TRAIN, DEV, tmp_path)
     assert trained.history["loss"].iloc[-1] < trained.history["loss"].iloc[0]
     assert {p.dtype for p in trained.model.network.parameters()} == {torch.float32}
+
+
+SPREAD = """
+import json, os, sys
+from dataclasses import replace
+sys.path[:0] = sys.argv[2:]
+from test_finetuning import DEV, QUICK, TRAIN, still
+model = still()
+found = QUICK.train(model, TRAIN, DEV, sys.argv[1], seed=2, progress=lambda *_: None)
+if os.environ["RANK"] == "0":
+    print(json.dumps(found.model.predict(DEV).tolist()))
+"""
+
+
+def still() -> bw.Model:
+    """A model without dropout, which each process would draw for itself."""
+    network = tiny(
+        "basewise-gena",
+        head="sequence_classification",
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    return bw.Model(network, Kmer(k=2), ("rest", "box"))
+
+
+def test_two_processes_train_as_one_does(tmp_path: Path) -> None:
+    """What `accelerate launch` does on two devices; `batch_size` stays that of a step."""
+    (tmp_path / "spread.py").write_text(SPREAD)
+    here = Path(__file__).parent
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launch, "spread.py", "checkpoints", str(here), str(here.parent)],
+        cwd=tmp_path,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    alone = QUICK.train(still(), TRAIN, DEV, tmp_path / "alone", seed=2)
+    np.testing.assert_allclose(
+        json.loads(done.stdout), alone.model.predict(DEV), rtol=1e-4, atol=1e-6
+    )
 
 
 # ------------------------------------------------------------------------------ stages

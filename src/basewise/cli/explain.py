@@ -14,7 +14,9 @@ __all__ = ["explain"]
 
 def explain(
     sequences: Annotated[Path, typer.Argument(help="CSV, TSV, FASTA or Parquet.")],
-    model: Annotated[Path, typer.Option("--model", help="Folder of a saved model.")],
+    model: Annotated[
+        str, typer.Option("--model", help="Folder of a model, or owner/name on the hub.")
+    ],
     target: Annotated[str, typer.Option("--target", help="The label to explain, by name.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Parquet file to write.")],
     explainer: Annotated[str, typer.Option("--explainer", help="basewise list explainers")] = (

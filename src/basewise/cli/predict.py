@@ -14,7 +14,9 @@ __all__ = ["predict"]
 
 def predict(
     sequences: Annotated[Path, typer.Argument(help="CSV, TSV, FASTA or Parquet.")],
-    model: Annotated[Path, typer.Option("--model", help="Folder of a saved model.")],
+    model: Annotated[
+        str, typer.Option("--model", help="Folder of a model, or owner/name on the hub.")
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", help="CSV file to write.")],
     sequence: Sequence = None,
     label: Label = None,
