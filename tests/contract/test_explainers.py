@@ -270,6 +270,14 @@ def test_an_empty_sequence_is_refused_by_its_id(name: str) -> None:
         explained(kmer_bert(), [*records(), bw.Record("nothing", "")], built(name))
 
 
+def test_a_sequence_too_long_for_the_model_is_refused_by_its_id(name: str) -> None:
+    if name in ONE_HOT_ONLY:
+        return
+    settings = {"masking": "mask"} if name in PERTURBING else {}
+    with pytest.raises(DataError, match=r"Record 'long' has 90 bases, .* takes at most 64; cut"):
+        explained(kmer_bert(), [bw.Record("long", "ACG" * 30)], built(name, **settings))
+
+
 def test_illegal_letters_are_refused_by_the_records_id(name: str) -> None:
     with pytest.raises(DataError, match="Record 'odd': Letter 'X' at base 3"):
         explained(tiny_cnn(), [bw.Record("odd", "ACGXACG")], built(name))
