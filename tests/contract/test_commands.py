@@ -62,6 +62,12 @@ def test_help_names_every_command(basewise):
         assert name in done.stdout
 
 
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_help_says_what_data_is(basewise, command):
+    words = basewise(command, "--help").stdout.replace("│", " ").split()
+    assert "Folder that the data paths of the study are relative to." in " ".join(words)
+
+
 def test_the_installed_command_is_a_process_of_its_own():
     code = "from basewise.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "--version"], capture_output=True, text=True)

@@ -16,6 +16,7 @@ from basewise.data.grammar import PromoterGrammar
 from basewise.errors import CapabilityError, ConfigError, DataError, StoreError
 from basewise.report import write_report
 from basewise.study import load_study, open_run, run_study
+from basewise.study.plan import progress_of
 from basewise.study.run import Ledger
 
 STUDY = """
@@ -189,6 +190,8 @@ def test_a_run_killed_at_any_moment_ends_as_an_undisturbed_one(home, finished, t
         ("channels = 8", "chanels = 8", "no setting 'chanels'"),
         ('name = "tiny"', 'name = "../up"', "name = '../up'"),
         ("[study]", "[study", "tiny.toml"),
+        ("[study]", "[study]\nexplaned = 3", r"\[study\] About has no setting 'explaned'"),
+        ("[study]", "[study]\nquestion = why", "at line 3, column 12.; text stands in quotes"),
     ],
 )
 def test_a_wrong_study_is_refused_in_one_line(home, tmp_path, old, new, message):
@@ -384,3 +387,16 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 def test_the_log_is_json_lines(finished):
     lines = (finished.folder / "log.jsonl").read_text().splitlines()
     assert {"start", "complete"} <= {json.loads(line)["event"] for line in lines}
+
+
+def test_status_does_not_offer_a_report_of_an_earlier_state_as_this_one(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished.folder, folder)
+    run = open_run(folder)
+    assert progress_of(run)[-1] == "report: not written yet"
+    page = folder / "report" / "index.html"
+    page.parent.mkdir()
+    page.write_text("<html>")
+    assert progress_of(run)[-1] == f"report: {page}"
+    next(iter(run.parts(run.models[0], run.explainers[0]))).unlink()
+    assert progress_of(run)[-1] == f"report: {page} (of an earlier state: run the study again)"

@@ -143,7 +143,7 @@ def test_raising_says_counts_and_the_first_in_one_line(file):
         "1 missing id, 1 missing label, 1 unknown label. "
         "line 3 (id 'b'): letter 'X' at base 2 is none of ACGTN (unknown bases are N); "
         "line 4 (id 'c'): no bases; line 5 (id 'a'): the id of line 2 too; and 4 more. "
-        "Mend the file, or skip these rows: on_error='skip'."
+        "Mend the file, or skip these rows: on_error='skip' (in a study's data, problems = 'skip')."
     )
 
 
@@ -185,15 +185,17 @@ def test_rows_of_another_width_are_told(file):
     [
         ("a.csv", "", {}, "a.csv holds no sequence that can be read"),
         ("a.csv", "sequence,label\n", {}, "holds no sequence that can be read"),
-        ("a.csv", "dan,label\nA,1\n", {}, "no column named sequence or seq; .* dan, label"),
+        ("a.csv", "dan,label\nA,1\n", {}, "no column named sequence, .* or text; .* dan, label"),
         ("a.csv", "seq,sequence\nA,A\n", {}, "'seq' and 'sequence' may each be the sequence"),
         ("a.csv", "seq,label\nA,1\n", {"label": "labl"}, "no column 'labl'.* mean 'label'"),
         ("a.csv", "seq,a,a\nA,1,2\n", {"label": "a"}, "more than one column 'a' for the label"),
-        ("a.csv", "seq\nA\n", {"labels": {"0": "x"}}, "no label was found; say label="),
+        ("a.csv", "seq\nA\n", {"labels": {"0": "x"}}, "a.csv: labels .* no label was found; say"),
+        ("a.csv", "", {"labels": {"0": "x"}}, "a.csv holds no sequence that can be read"),
         ("a.csv", 'seq\n"ACGT\n', {}, "line 2: unexpected end of data"),
         ("a.csv", b"seq\nAC\xff\n", {}, "line 2: byte 0xff is not UTF-8"),
         ("a.csv", "seq,label\nA,x\nC,nan\n", {"labels": "values"}, "label 'x' is not a number"),
         ("a.csv", "seq\nAé\n", {}, "letter 'é' at base 1"),
+        ("a.xlsx", b"PK\x03\x04xx", {}, "a.xlsx is a spreadsheet; save the sheet as CSV"),
         ("a.csv", b"PK\x03\x04xx", {}, "is a zip archive; unpack it first"),
         ("a.fa", "ACGT\n", {}, "line 1: FASTA begins with '>'"),
         ("a.fa", ">x label=1\nAC\n>y\nAC\n", {}, r"1 missing label. line 3 \(id 'y'\)"),

@@ -89,7 +89,8 @@ def test_small_words() -> None:
 def test_columns_of_numbers_are_known_and_words_are_not() -> None:
     rows = [
         ("a", "0.700 [0.690, 0.710]", "3 of 4 is text", "−1.20", "", "<code>", p_value(0.0, "")),
-        ("b", "–", "words", "12", "", "7", "0.64"),
+        ("b", equals("", 1 - 1e-12).strip(), "words", "12", "", "7", "0.64"),
+        ("c", "–", "words", "0", "", "7", "0.64"),
     ]
     table = Table("A row is a letter.", tuple("abcdefg"), rows)
     assert table.numeric == (False, True, False, True, False, False, True)

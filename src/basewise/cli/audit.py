@@ -30,9 +30,11 @@ def audit(
 ) -> None:
     """Say what is wrong with a data set before a model is trained on it.
 
-    Leakage, contradictions, composition shortcuts, construction artefacts. A file without a
-    name is called after itself. With --metrics: whether published numbers can come from one
-    confusion matrix.
+    Leakage, contradictions, composition shortcuts, construction artefacts.
+
+    A file without a name is called after itself.
+
+    With --metrics: whether published numbers can come from one confusion matrix.
     """
     from basewise.errors import ConfigError
 

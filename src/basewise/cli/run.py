@@ -14,7 +14,8 @@ __all__ = ["check", "run", "status"]
 
 StudyFile = Annotated[Path, typer.Argument(help="A study file (TOML), or the lock.json of a run.")]
 DataFolder = Annotated[
-    Path | None, typer.Option("--data", help="Folder that the paths in [data] are relative to.")
+    Path | None,
+    typer.Option("--data", help="Folder that the data paths of the study are relative to."),
 ]
 OutFolder = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
 

@@ -16,6 +16,7 @@ _PACKED = {
     b"\xfd7zXZ\x00": "compressed with xz",
     b"\x28\xb5\x2f\xfd": "compressed with zstd",
 }
+_SPREADSHEETS = {".ods", ".xls", ".xlsm", ".xlsx"}
 
 
 def read_bytes(path: Path) -> bytes:
@@ -24,7 +25,8 @@ def read_bytes(path: Path) -> bytes:
     Raises
     ------
     DataError
-        If the file is missing, a folder, not readable, truncated, or packed otherwise.
+        If the file is missing, a folder, not readable, truncated, packed otherwise,
+        or a spreadsheet.
     """
     try:
         content = path.read_bytes()
@@ -34,6 +36,8 @@ def read_bytes(path: Path) -> bytes:
         raise DataError(f"{path} is a folder; give one file of sequences.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from None
+    if path.suffix.lower() in _SPREADSHEETS:
+        raise DataError(f"{path} is a spreadsheet; save the sheet as CSV and give that.")
     for magic, packing in _PACKED.items():
         if content.startswith(magic):
             raise DataError(f"{path} is {packing}; unpack it first, or pack it with gzip.")

@@ -166,8 +166,8 @@ def _column(path: Path, what: str, given: str | None, names: list[str]) -> int |
         raise DataError(f"{path}: columns {both} may each be the {what}; say {what}='...'.")
     if not fitting and what == "sequence":
         raise DataError(
-            f"{path} has no column named sequence or seq; say sequence='...', "
-            f"one of its columns: {listed}."
+            f"{path} has no column named {', '.join(_NAMES[what][:-1])} or {_NAMES[what][-1]}; "
+            f"say sequence='...', one of its columns: {listed}."
         )
     return fitting[0] if fitting else None
 

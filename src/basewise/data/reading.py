@@ -110,7 +110,7 @@ def read(
     ----------
     path : path
     sequence, label, id : str, optional
-        Names of columns. Found where they are called sequence or seq; label, class or
+        Names of columns. Found where they are called sequence, seq or dna; label, class or
         target; id or name. Without ids, records are called `<file>:<row>`, rows counted
         from 1. In FASTA, `label` names the key of `label=...` in headers. In BED, columns
         are chrom, start, end, name, score, strand, 7, 8, ...; ids are names where these
@@ -169,7 +169,8 @@ def read_report(
     errors = [kind for kind in report.counts if kind not in _WARNINGS]
     if errors and on_error == "raise":
         raise DataError(
-            f"{path}: {report.say(errors)}. Mend the file, or skip these rows: on_error='skip'."
+            f"{path}: {report.say(errors)}. Mend the file, or skip these rows: on_error='skip' "
+            "(in a study's data, problems = 'skip')."
         )
     if errors:
         log.warning(
@@ -204,6 +205,8 @@ def _judge(path: Path, columns: Columns, labels: Labels) -> ReadReport:
     note("empty_sequence", rows, ["no bases"] * len(rows))
     rows = [i for i, name in enumerate(ids) if not name]
     note("missing_id", rows, ["no id"] * len(rows))
+    if columns.labels is None and labels is not None and n:
+        raise DataError(f"{path}: labels are given, but no label was found; say label='...'.")
     classes, kinds = _classes(columns.labels, labels, n)
     for kind, at in kinds.items():
         note(kind, list(at), list(at.values()))
@@ -247,8 +250,6 @@ def _classes(
 ) -> tuple[Sequence[str | float | None], dict[str, dict[int, str]]]:
     """The label of every row; by kind of problem, the rows that have none and why."""
     if texts is None:
-        if labels is not None:
-            raise DataError("labels are given, but no label was found; say label='...'.")
         return [None] * n, {}
     missing = {i: "no label" for i, text in enumerate(texts) if not text}
     if labels is None:

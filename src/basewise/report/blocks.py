@@ -29,7 +29,7 @@ __all__ = [
     "Tone",
 ]
 
-_NUMBER = re.compile(r"$|[-+−–∞\d]|<\s")  # what a cell of a column of numbers begins with
+_NUMBER = re.compile(r"$|[-+−–∞\d]|[<>]\s")  # what a cell of a column of numbers begins with
 Tone = Literal["good", "info", "warning", "error"]
 
 

@@ -32,13 +32,16 @@ def plan(study: Study, data: Path | None = None) -> list[str]:
 
 
 def progress_of(run: Run) -> list[str]:
-    """One line per model and explainer: parts finished of all."""
+    """One line per model and explainer: parts finished of all; then where the report lies."""
     n = len(run.records("explained"))
     lines = []
+    whole = True
     for model in run.models:
         for explainer in run.explainers:
             done = len(list(run.parts(model, explainer)))
+            whole &= done == -(-n // PART)
             lines.append(f"{model} by {explainer}: {done} of {-(-n // PART)} parts")
     report = run.folder / "report" / "index.html"
-    lines.append(f"report: {report if report.exists() else 'not written yet'}")
+    said = f"{report}{'' if whole else ' (of an earlier state: run the study again)'}"
+    lines.append(f"report: {said if report.exists() else 'not written yet'}")
     return lines

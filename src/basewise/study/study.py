@@ -7,7 +7,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 from pydantic import Field
 
@@ -19,6 +19,8 @@ from basewise.types import Read, Target
 if TYPE_CHECKING:
     from basewise.study.datasets import Dataset
     from basewise.study.models import Source
+
+T = TypeVar("T")
 
 __all__ = ["DATASETS", "FORMAT", "MODELS", "About", "Biology", "Study", "load_study", "study_from"]
 
@@ -138,6 +140,9 @@ def load_study(path: str | Path) -> Study:
         ) from None
     try:
         tables = (json if path.suffix == ".json" else tomllib).loads(text)
+    except tomllib.TOMLDecodeError as error:
+        advice = "; text stands in quotes." if "Invalid value" in str(error) else "."
+        raise ConfigError(f"{path}: {error}{advice}") from None
     except ValueError as error:
         raise ConfigError(f"{path}: {error}.") from None
     if path.suffix == ".json":
@@ -169,13 +174,21 @@ def study_from(tables: Mapping[str, Any]) -> Study:
         if not tables.get(key):
             raise ConfigError(f"the table [{key}] is needed.")
     return Study(
-        about=About(**tables["study"]),
+        about=_settings("study", About, tables["study"]),
         data=DATASETS.build({"type": "files"} | dict(tables["data"])),
         models=_named("models", MODELS, tables["models"]),
         target=_target(tables["target"]),
         explainers=_named("explainers", EXPLAINERS, tables["explainers"]),
-        biology=Biology(**tables.get("biology", {"panel": "none"})),
+        biology=_settings("biology", Biology, tables.get("biology", {"panel": "none"})),
     )
+
+
+def _settings(key: str, cls: type[T], table: Mapping[str, Any]) -> T:
+    """The settings of one table; errors name it."""
+    try:
+        return cls(**table)
+    except ConfigError as error:
+        raise ConfigError(f"[{key}] {error}") from None
 
 
 def _named(kind: str, registry: Registry, tables: Mapping[str, Any]) -> dict[str, Any]:
