@@ -50,7 +50,15 @@ def boxes(n: int, seed: int, lengths: tuple[int, ...] = (23, 31)) -> list[Record
 
 
 TRAIN, DEV = boxes(300, 1), boxes(90, 2)
-QUICK = Training(epochs=4, batch_size=30, learning_rate=0.03, average=0.8, precision="fp32")
+QUICK = Training(
+    epochs=4,
+    batch_size=30,
+    learning_rate=0.03,
+    average=0.8,
+    hide=0.02,
+    crossover=0.1,
+    precision="fp32",
+)
 
 
 def same(one: Model, other: Model) -> bool:
@@ -170,14 +178,24 @@ def test_other_settings_or_data_do_not_continue_it(tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_class_weights_move_the_decision(tmp_path):
-    shares = []
-    for weights in ({"rest": 1.0, "box": 30.0}, {"box": 1.0, "rest": 30.0}):
-        settings = Training(epochs=1, batch_size=50, learning_rate=0.01, class_weights=weights)
-        found = settings.train(tiny(), TRAIN, DEV, tmp_path)
-        shares.append((found.model.predict(DEV)[:, 1] > 0.5).mean())
-    assert shares[0] > 0.9
-    assert shares[1] < 0.1
+def test_the_loss_by_hand():
+    class Outputs:
+        logits = torch.zeros(5, 2, requires_grad=True)
+
+    rows = Rows(np.zeros((5, 2), int), None, np.array([0, 1, 1, 1, 0]))
+    labels = torch.tensor([0, 1, 1, -100, 0])
+    names = ("rest", "box")
+    plain = Training()._loss(rows, names)
+    weighted = Training(class_weights={"box": 3, "rest": 0.5})._loss(rows, names)
+    assert plain(Outputs, labels).item() == pytest.approx(np.log(2))
+    assert weighted(Outputs, labels).item() == pytest.approx((3 + 3 + 0.5 + 0.5) / 4 * np.log(2))
+    # Over several batches of a step the Trainer counts; the part of this one is its share.
+    assert plain(Outputs, labels, torch.tensor(16)).item() == pytest.approx(np.log(2) / 4)
+    Outputs.logits = torch.tensor([[2.0, 0.0]] * 5, requires_grad=True)
+    smooth = Training(label_smoothing=0.2)._loss(rows, names)
+    right, wrong = np.log1p(np.exp(-2)), np.log1p(np.exp(2))
+    expected = (2 * (0.9 * right + 0.1 * wrong) + 2 * (0.9 * wrong + 0.1 * right)) / 4
+    assert smooth(Outputs, labels).item() == pytest.approx(expected)
 
 
 def test_balanced_weights_are_inverse_frequencies():
@@ -191,7 +209,8 @@ def test_numbers_are_learned_too(tmp_path):
         Record(record.id, record.sequence, float(record.label == "box")) for record in TRAIN + DEV
     ]
     model = tiny(("activity",), problem_type="regression")
-    found = QUICK.train(model, records[:300], records[300:], tmp_path)
+    settings = Training(epochs=4, batch_size=30, learning_rate=0.03)
+    found = settings.train(model, records[:300], records[300:], tmp_path)
     assert found.history["dev_loss"].min() < 0.2  # 0.25 is the variance
     assert "dev_mcc" not in found.history
 
@@ -202,11 +221,11 @@ def test_labels_on_tokens_are_learned_by_the_same_loop(tmp_path):
 
         def __init__(self, config):
             super().__init__(config)
-            self.head = torch.nn.Linear(config.channels, config.num_labels)
+            self.out = torch.nn.Linear(config.channels, config.num_labels)
 
         def read(self, x, mask):
-            found = self.stem(x)
-            return self.head(found), [found]
+            found = self.members[0].stem(x)
+            return self.out(found), [found]
 
     torch.manual_seed(0)
     ids = torch.randint(0, 4, (130, 21)).numpy()
@@ -227,6 +246,44 @@ def test_batches_are_as_wide_as_their_longest_row():
     assert batch["attention_mask"].sum(1).tolist() == [6, 4]
     assert batch["labels"].tolist() == [1, 1]
     assert batch["input_ids"][1].tolist() == [1, 1, 1, 1, 5, 5]
+
+
+def test_hidden_tokens():
+    mask = np.arange(50) < np.arange(40, 50)[:, None]
+    batches = Batches(Rows(np.where(mask, 1, 5), mask, np.zeros(10, int), hidden_id=4), hide=0.25)
+    ids = torch.stack([batches.__getitems__(range(10))["input_ids"] for _ in range(20)])
+    real = torch.from_numpy(mask[:, :49])
+    assert set(ids[:, real].unique().tolist()) == {1, 4}
+    assert ids[:, ~real].unique().tolist() == [5]
+    assert (ids[:, real] == 4).float().mean() == pytest.approx(0.25, abs=0.02)
+    assert ids.float().std(0)[real].min() > 0  # drawn anew, everywhere
+
+
+def test_crossover():
+    # Row i holds its own number everywhere; even rows are one class, odd ones the other.
+    lengths = np.array([12, 7, 9, 12, 1, 10])
+    mask = np.arange(12) < lengths[:, None]
+    ids = np.where(mask, np.arange(6)[:, None], 99)
+    batches = Batches(Rows(ids, mask, np.arange(6) % 2), crossover=0.5)
+    starts, partners, crossed = set(), set(), 0
+    for _ in range(300):
+        batch = batches.__getitems__([2, 3])
+        assert batch["labels"].tolist() == [0, 1]
+        for row, own, held in zip(
+            batch["input_ids"], (2, 3), batch["attention_mask"].bool(), strict=True
+        ):
+            other = int(row[held][-1])
+            assert other % 2 == own % 2
+            assert held.sum() == lengths[other] or other == own
+            changes = (row[held].diff() != 0).nonzero().flatten().tolist()
+            assert row[0] == own
+            assert len(changes) == (other != own)
+            starts |= {change + 1 for change in changes}
+            partners.add(other)
+            crossed += other != own
+    assert partners == {0, 2, 3, 1, 5}  # a record of one base has no place to cut
+    assert starts == set(range(1, 10))
+    assert crossed / 600 == pytest.approx(0.5 * (1 / 3 + 2 / 3) / 2, abs=0.06)
 
 
 def test_rows_keep_the_order_of_records():
@@ -285,6 +342,13 @@ def test_bad_settings(tmp_path):
         Training(class_weights={"bix": 1}).train(tiny(), TRAIN, DEV, tmp_path)
     with pytest.raises(ConfigError, match="class_weights has no weight for rest"):
         Training(class_weights={"box": 1}).train(tiny(), TRAIN, DEV, tmp_path)
+    rows = Rows(np.zeros((4, 3), int), None, np.zeros((4, 3), int))
+    for settings, said in (
+        (Training(hide=0.1), "hide: the model's tokenizer has no token"),
+        (Training(crossover=0.1), "crossover: needs one class for each record"),
+    ):
+        with pytest.raises(CapabilityError, match=said):
+            settings.fit(tiny().network, rows, rows, tmp_path)
     function = Model.from_callable(lambda sequences: [0.0] * len(sequences), ["score"])
     with pytest.raises(CapabilityError, match="callable wraps foreign code"):
         QUICK.train(function, TRAIN, DEV, tmp_path)
