@@ -105,12 +105,19 @@ def test_list_and_show_speak_of_every_component(basewise):
     shown = basewise("show", "explainer", "lime").stdout
     assert "kernel_width = 25.0" in shown
     assert "Ribeiro" in shown or "surrogate" in shown
+    shown = basewise("show", "dataset", "files").stdout
+    assert "labels = {}" in shown
+    assert "train = (needed)" in shown
 
 
 def test_init_prints_a_study_that_loads(basewise, tmp_path):
     from basewise.study import load_study
 
-    (tmp_path / "study.toml").write_text(basewise("init").stdout)
+    text = basewise("init").stdout
+    for name in ("sequence", "on_error", "tss"):  # what stands there as a comment is a setting
+        assert f"\n# {name} = " in text
+        text = text.replace(f"\n# {name} = ", f"\n{name} = ")
+    (tmp_path / "study.toml").write_text(text)
     assert load_study(tmp_path / "study.toml").about.name == "my_study"
 
 

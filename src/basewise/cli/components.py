@@ -64,7 +64,10 @@ def show(
         return
     typer.echo("\nDefaults")
     for field in dataclasses.fields(cls):
-        if field.default is not dataclasses.MISSING:
+        factory = getattr(field.default, "default_factory", None)  # of pydantic's Field
+        if factory is not None:
+            said = repr(factory())
+        elif field.default is not dataclasses.MISSING:
             said = repr(getattr(field.default, "default", field.default))
         elif field.default_factory is not dataclasses.MISSING:
             said = repr(field.default_factory())

@@ -169,8 +169,7 @@ def read_report(
     errors = [kind for kind in report.counts if kind not in _WARNINGS]
     if errors and on_error == "raise":
         raise DataError(
-            f"{path}: {report.say(errors)}. Mend the file, or skip these rows: on_error='skip' "
-            "(in a study's data, problems = 'skip')."
+            f"{path}: {report.say(errors)}. Mend the file, or skip these rows: on_error='skip'."
         )
     if errors:
         log.warning(
