@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tiny_bpe import write_tiny_bpe
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -15,6 +14,7 @@ from basewise import Model, Record
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.tokenize.bpe import Bpe
 from basewise.tokenize.kmer import Kmer
+from tiny_bpe import write_tiny_bpe
 
 MOTIF, AT = "TATA", 5  # the planted signal and where it stands
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import basewise as bw
 from basewise.errors import CapabilityError
 from basewise.explainers import EXPLAINERS
-from basewise.explainers.anchors import carried_by, divergence, exploration, lower, upper
+from basewise.explainers.anchors import bounds, carried_by, exploration
 from basewise.explainers.game import play_one
 from basewise.types import Bools, Floats
 
@@ -35,18 +37,40 @@ def test_bounds_are_those_of_the_package() -> None:
     level = np.array([0.1, 0.05, 0.02, 0.03, 0.2])
     low = [0.287120433, 0.779921172, 0.922845764, 0.970444733, 0]
     high = [0.712879567, 0.968722534, 0.992712402, 1, 0.181275096]
-    np.testing.assert_allclose(lower(mean, level), low, atol=2e-5)
-    np.testing.assert_allclose(upper(mean, level), high, atol=2e-5)
+    np.testing.assert_allclose(bounds(mean, level, np.zeros(5, bool)), low, atol=2e-5)
+    np.testing.assert_allclose(bounds(mean, level, np.ones(5, bool)), high, atol=2e-5)
     assert exploration(10, 1, 0.1) == pytest.approx(12.97211544436091)
     assert exploration(300, 7, 0.05) == pytest.approx(19.669198782808895)
 
 
-def test_bounds_solve_their_equation() -> None:
-    mean, level = np.array([0.2, 0.6, 0.93]), np.array([0.3, 0.01, 0.004])
-    for bound in (lower, upper):
-        np.testing.assert_allclose(divergence(mean, bound(mean, level)), level, rtol=1e-3)
-    assert divergence(np.array([0.5]), np.array([0.25]))[0] == pytest.approx(
-        0.5 * np.log(2) + 0.5 * np.log(2 / 3)
+def divergence(p: Floats, q: Floats) -> Floats:
+    return p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+
+
+@given(
+    mean=st.floats(0.001, 0.999),
+    n=st.integers(1, 20_000),
+    beta=st.floats(1, 25),
+    above=st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_bounds_solve_their_equation(mean: float, n: int, beta: float, above: bool) -> None:
+    p, level = np.array([mean]), np.array([beta / n])
+    q = bounds(p, level, np.array([above]))
+    assert (q > p) == above
+    if 1e-9 < q < 1 - 1e-9:
+        np.testing.assert_allclose(divergence(p, q), level, rtol=1e-4)
+
+
+def test_bounds_of_what_always_or_never_happens() -> None:
+    """n hits of n: at least `exp(-beta / n)` likely, at most certain."""
+    level = np.array([0.2, 0.2])
+    np.testing.assert_allclose(
+        bounds(np.array([1.0, 0.0]), level, np.array([True, False])), [1, 0], atol=1e-12
+    )
+    expected = [np.exp(-0.2), 1 - np.exp(-0.2)]
+    np.testing.assert_allclose(
+        bounds(np.array([1.0, 0.0]), level, np.array([False, True])), expected
     )
 
 
@@ -55,8 +79,8 @@ def test_the_interval_covers_the_precision_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     mean = rng.binomial(100, 0.8, 4000) / 100
     level = np.full(4000, np.log(1 / 0.05) / 100)
-    assert (lower(mean, level) > 0.8).mean() < 0.05
-    assert (upper(mean, level) < 0.8).mean() < 0.05
+    assert (bounds(mean, level, np.zeros(4000, bool)) > 0.8).mean() < 0.05
+    assert (bounds(mean, level, np.ones(4000, bool)) < 0.8).mean() < 0.05
 
 
 # ------------------------------------------------------------------------------ rules

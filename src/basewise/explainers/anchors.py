@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
-from scipy.special import rel_entr
+from scipy.special import entr, rel_entr
 
 from basewise.explainers.game import Estimate, Game, Play, keys_of
 from basewise.explainers.perturbation import Perturbation
@@ -66,7 +66,7 @@ class Anchors(Perturbation):
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.15
     beam: Annotated[int, Field(ge=1)] = 4
     samples: Annotated[int, Field(ge=2)] = 500
-    batch: Annotated[int, Field(ge=1)] = 50
+    batch: Annotated[int, Field(ge=1)] = 100
     evaluations: Annotated[int, Field(ge=2)] = 20_000
 
     def explain(
@@ -104,29 +104,21 @@ def carried_by(rule: Attribution, sequences: Sequence[str]) -> float:
 # ------------------------------------------------------------------------------ bounds
 
 
-def upper(mean: Floats, level: Floats) -> Floats:
-    """The largest q with `KL(mean, q) <= level`, elementwise."""
-    return _furthest(mean, np.ones_like(mean), level)
+def bounds(mean: Floats, level: Floats, above: Bools) -> Floats:
+    """The furthest q with `KL(mean, q) <= level`, above the mean or below it, elementwise.
 
-
-def lower(mean: Floats, level: Floats) -> Floats:
-    """The smallest q with `KL(mean, q) <= level`, elementwise."""
-    return _furthest(mean, np.zeros_like(mean), level)
-
-
-def _furthest(inside: Floats, outside: Floats, level: Floats) -> Floats:
-    """Bisection from the mean, which is inside, towards an end that is outside."""
-    mean = inside
-    for _ in range(20):
-        middle = (inside + outside) / 2
-        fits = divergence(mean, middle) <= level
-        inside, outside = np.where(fits, middle, inside), np.where(fits, outside, middle)
-    return inside
-
-
-def divergence(p: Floats, q: Floats) -> Floats:
-    """Kullback-Leibler divergence of coins with chances p and q, `0 < q < 1`."""
-    return np.asarray(rel_entr(p, q) + rel_entr(1 - p, 1 - q))
+    Newton's method on a convex function, from outside: every step stays outside. It starts at
+    the nearer of Pinsker's bound and of the one that leaves out `p log(1 / q)`.
+    """
+    p = np.where(above, mean, 1 - mean)
+    rest = np.maximum(1 - p, 1e-300)
+    q = np.maximum(rest - np.sqrt(level / 2), rest * np.exp(-(level + entr(p)) / rest))  # 1 - q
+    q = np.maximum(q, 1e-300)
+    for _ in range(5):
+        excess = rel_entr(p, 1 - q) + rel_entr(rest, q) - level
+        step = np.divide(excess * q * (1 - q), rest - q, out=np.zeros_like(q), where=excess > 0)
+        q = q + step
+    return np.asarray(np.where(above, 1 - q, q))
 
 
 def exploration(arms: int, t: int, delta: float) -> float:
@@ -221,8 +213,10 @@ class _Search:
 
     def best(self, level: _Level) -> Generator[Bools, Floats, list[int]]:
         """The rules of a level that are most precise, by KL-LUCB (algorithm 2 of the paper)."""
-        for arm in np.flatnonzero(level.tried == 0).tolist():
-            level.learn(arm, *(yield from self.drawn(level.units[arm], 1)))
+        if len(untried := np.flatnonzero(level.tried == 0)):
+            samples, hits = yield from self.drawn(level.units[untried], 1)
+            for arm, *both in zip(untried.tolist(), samples, hits, strict=True):
+                level.learn(arm, *both)
         top, step = min(self.settings.beam, len(level.units)), 1
         while True:
             mean = level.hits / level.tried
@@ -230,13 +224,16 @@ class _Search:
             inside, outside = order[:top], order[top:]
             if not len(outside) or self.broke:
                 return [int(arm) for arm in inside]
+            above = np.arange(len(order)) >= top
             bound = exploration(len(mean), step, self.settings.delta)
-            low = lower(mean[inside], bound / level.tried[inside])
-            high = upper(mean[outside], bound / level.tried[outside])
+            furthest = bounds(mean[order], bound / level.tried[order], above)
+            low, high = furthest[:top], furthest[top:]
             if high.max() - low.min() <= self.settings.tolerance:
                 return [int(arm) for arm in inside]
-            for arm in (int(outside[high.argmax()]), int(inside[low.argmin()])):
-                level.learn(arm, *(yield from self.drawn(level.units[arm], self.settings.batch)))
+            unclear = [int(outside[high.argmax()]), int(inside[low.argmin()])]
+            samples, hits = yield from self.drawn(level.units[unclear], self.settings.batch)
+            for arm, *both in zip(unclear, samples, hits, strict=True):
+                level.learn(arm, *both)
             step += 1
 
     def settle(self, rule: Rule) -> Generator[Bools, Floats, None]:
@@ -258,19 +255,21 @@ class _Search:
     def interval(self, rule: Rule) -> tuple[float, float]:
         """Bounds of the precision that hold together for all rules a search may settle."""
         chances = 1 + (self.settings.beam - 1) * self.game.n_units
-        level = np.log(chances / self.settings.delta) / rule.tried
-        mean = np.array([rule.mean])
-        return float(lower(mean, level)[0]), float(upper(mean, level)[0])
+        level = np.full(2, np.log(chances / self.settings.delta) / rule.tried)
+        low, high = bounds(np.full(2, rule.mean), level, np.array([False, True]))
+        return float(low), float(high)
 
     def more(self, rule: Rule, n: int) -> Generator[Bools, Floats, None]:
         if n > 0:
-            rule.learn(*(yield from self.drawn(rule.units, n)))
+            samples, hits = yield from self.drawn(rule.units[None], n)
+            rule.learn(samples[0], hits[0])
 
-    def drawn(self, units: Bools, n: int) -> Generator[Bools, Floats, tuple[Bools, Floats]]:
-        """Samples, (n, u), that keep the units, and whether each was a hit."""
-        samples = (self.rng.random((n, len(units))) < 0.5) | units
-        values = yield samples
-        self.spent += n
+    def drawn(self, rules: Bools, n: int) -> Generator[Bools, Floats, tuple[Bools, Floats]]:
+        """Samples (k, n, u) that keep the units of k rules, (k, u): were they hits, (k, n)?"""
+        k, u = rules.shape
+        samples = (self.rng.integers(0, 2, (k, n, u), np.uint8) > 0) | rules[:, None]
+        values = (yield samples.reshape(-1, u)).reshape(k, n)
+        self.spent += k * n
         return samples, values if self.game.full else 1 - values
 
     @property

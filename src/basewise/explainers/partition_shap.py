@@ -51,7 +51,9 @@ class PartitionShap(Perturbation):
             opened = windows.only(some)
             first, second = opened.halves()
             values = yield np.concatenate([first, second])
-            closed = windows.only(np.setdiff1d(np.arange(len(windows.gain)), some))
+            rest = np.ones(len(windows.start), bool)
+            rest[some] = False
+            closed = windows.only(rest)
             windows = closed.and_these(opened.parts(first, second, *np.split(values, 2)))
         each = windows.gain / (windows.end - windows.start)
         steps = np.zeros(u + 1)
@@ -75,12 +77,12 @@ class _Windows(NamedTuple):
         return self.weight * (self.high - self.low)
 
     def promising(self, most: int) -> Ints:
-        """Which to open next: the quarter with the largest gains of those with several units."""
+        """Which to open next: the half with the largest gains of those with several units."""
         several = np.flatnonzero(self.end - self.start > 1)
         order = np.argsort(-np.abs(self.gain[several]), kind="stable")
-        return several[order[: min((len(several) + 3) // 4, most)]]
+        return several[order[: min((len(several) + 1) // 2, most)]]
 
-    def only(self, some: Ints) -> _Windows:
+    def only(self, some: Ints | Bools) -> _Windows:
         return _Windows._make(field[some] for field in self)
 
     def and_these(self, more: _Windows) -> _Windows:

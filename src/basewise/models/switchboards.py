@@ -56,12 +56,14 @@ def _covering(spans: Ints, units: Ints) -> Ints:
     return np.where(inside, order[np.minimum(at, len(order) - 1)], len(units))
 
 
-def _present(present: Tensor, covering: Tensor) -> Tensor:
-    """Whether each span is present, (n, s) bool, from units (n, u) and covering (s, m)."""
-    with_rest = torch.cat([present, present.new_ones(len(present), 1)], dim=1)
-    if covering.shape[1] == 1:
-        return with_rest[:, covering[:, 0]]
-    return with_rest[:, covering].all(-1)
+def _present(present: Bools, covering: Ints) -> Bools:
+    """Whether each span is present, (n, s), from units (n, u) and covering (s, m)."""
+    with_rest = np.ones((len(present), present.shape[1] + 1), bool)
+    with_rest[:, :-1] = present
+    kept: Bools = with_rest[:, covering[:, 0]]
+    for units in covering.T[1:]:
+        kept &= with_rest[:, units]
+    return kept
 
 
 class TokenSwitch:
@@ -81,20 +83,15 @@ class TokenSwitch:
 
     def __init__(self, on: Ints, off: Ints, spans: Ints, units: Ints):
         self._on, self._off = torch.from_numpy(on), torch.from_numpy(off)
-        self._covering = torch.from_numpy(_covering(spans, units))
+        self._covering = _covering(spans, units)
         self.n_units, self.draws, self.width = len(units), len(off), len(on)
 
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
-        self._move(model.device)
-        kept = _present(torch.from_numpy(present).to(model.device), self._covering)
+        device = model.device
+        if self._on.device != device:  # kept where the rows are made, so copied once
+            self._on, self._off = self._on.to(device), self._off.to(device)
+        kept = torch.from_numpy(_present(present, self._covering)).to(device)
         return torch.where(kept[:, None], self._on, self._off).flatten(0, 1), None
-
-    def _move(self, device: torch.device) -> None:
-        """Keep everything where the rows are made, so that it is copied once."""
-        if self._on.device != device:
-            self._on, self._off, self._covering = (
-                tensor.to(device) for tensor in (self._on, self._off, self._covering)
-            )
 
 
 class BaseSwitch:
@@ -115,12 +112,11 @@ class BaseSwitch:
     def __init__(self, on: Codes, off: Codes, units: Ints, width: int):
         at = np.arange(len(on))
         self._on, self._off = on, off
-        self._unit = _covering(np.stack([at, at + 1], axis=1), units)[:, 0]
+        self._covering = _covering(np.stack([at, at + 1], axis=1), units)
         self.n_units, self.draws, self.width = len(units), len(off), width
 
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
-        with_rest = np.concatenate([present, np.ones((len(present), 1), bool)], axis=1)
-        kept = with_rest[:, self._unit]
+        kept = _present(present, self._covering)
         return tokenised(np.where(kept[:, None], self._on, self._off), model)
 
 
