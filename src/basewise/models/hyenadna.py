@@ -89,6 +89,11 @@ class HyenaDnaConfig(NetworkConfig):
         )
 
 
+def _here() -> torch.device:
+    """Where new tensors lie: transformers patches `linspace` alone to ignore a device context."""
+    return torch.empty(0).device
+
+
 class Position(nn.Module):
     """What the filters know of a position: the time t in [0, 1], and waves of it; (1, s, e)."""
 
@@ -99,9 +104,10 @@ class Position(nn.Module):
         super().__init__()
         s = config.max_seq_len
         bands = (config.emb_dim - 1) // 2
-        t = torch.linspace(0, 1, s)[None, :, None]
+        here = _here()
+        t = torch.linspace(0, 1, s, device=here)[None, :, None]
         turns = 2 * math.pi * torch.arange(s)[None, :, None] / s
-        angle = turns * torch.linspace(1e-4, bands - 1, bands)
+        angle = turns * torch.linspace(1e-4, bands - 1, bands, device=here)
         self.register_buffer("t", t)
         self.register_buffer("z", torch.cat([t, angle.cos(), -angle.sin()], -1))
 
@@ -113,7 +119,8 @@ class Modulation(nn.Module):
 
     def __init__(self, config: HyenaDnaConfig) -> None:
         super().__init__()
-        rates = torch.linspace(math.log(FADE_TO) / SLOW, math.log(FADE_TO) / FAST, config.d_model)
+        slow, fast = math.log(FADE_TO) / SLOW, math.log(FADE_TO) / FAST
+        rates = torch.linspace(slow, fast, config.d_model, device=_here())
         self.register_buffer("deltas", rates[None, None])
 
     def forward(self, time: Tensor, filters: Tensor) -> Tensor:
