@@ -77,10 +77,14 @@ class _Windows(NamedTuple):
         return self.weight * (self.high - self.low)
 
     def promising(self, most: int) -> Ints:
-        """Which to open next: the half with the largest gains of those with several units."""
+        """Which to open next, of those with several units: gains within a quarter of the largest.
+
+        Where the signal is in one place they are few; where it is everywhere, all.
+        """
         several = np.flatnonzero(self.end - self.start > 1)
-        order = np.argsort(-np.abs(self.gain[several]), kind="stable")
-        return several[order[: min((len(several) + 1) // 2, most)]]
+        size = np.abs(self.gain[several])
+        order = np.argsort(-size, kind="stable")
+        return several[order[: min(int((size >= size.max(initial=0) / 4).sum()), most)]]
 
     def only(self, some: Ints | Bools) -> _Windows:
         return _Windows._make(field[some] for field in self)
