@@ -137,7 +137,8 @@ def test_the_lock_runs_the_study_again(home, finished, tmp_path):
             again.attributions("cnn", explainer),
             strict=True,
         ):
-            np.testing.assert_array_equal(a.scores, b.scores)
+            # Batch sizes are found by trying, so float32 may round differently.
+            np.testing.assert_allclose(a.scores, b.scores, rtol=1e-5, atol=1e-6)
     assert finished.lock["places"] == again.lock["places"]
 
 
