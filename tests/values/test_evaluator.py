@@ -221,11 +221,28 @@ def test_the_batch_size_settles_on_the_best_rate() -> None:
         size.learn(size.tokens, size.tokens * (1 + abs(np.log2(size.tokens / 4096))))
     assert size.tokens == 4096
     assert tried == sorted(tried)
-    assert max(tried) == 4 * 4096
+    assert max(tried) == 2 * 4096
     size.learn(1 << 20, 1e-6)
     assert size.tokens == 4096
     assert BatchSize(100).rows(30) == 3
     assert BatchSize(100).rows(101) == 1
+
+
+def test_the_batch_size_grows_no_further_than_it_may() -> None:
+    size = BatchSize(largest=3000)
+    for _ in range(20):
+        size.learn(size.tokens, 1.0)  # twice the tokens in the same time
+    assert size.tokens == 2048
+
+
+def test_what_was_learnt_about_a_model_is_kept_for_it() -> None:
+    model = tiny_cnn()
+    assert BatchSize.of(model) is BatchSize.of(replace(model, name="other"))
+    assert BatchSize.of(model) is not BatchSize.of(model, backward=True)
+    assert BatchSize.of(model) is not BatchSize.of(tiny_cnn())
+    fixed = replace(model, batch_tokens=77)
+    assert BatchSize.of(fixed).tokens == 77
+    assert BatchSize.of(model).largest == 1 << 13  # on a processor
 
 
 def test_a_batch_that_was_too_small_to_tell_teaches_nothing() -> None:

@@ -8,13 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from basewise.errors import CapabilityError
+from basewise.models.foreign import FunctionNetwork
 
-__all__ = ["Batch", "BatchSize", "borrowed", "join"]
+if TYPE_CHECKING:
+    from basewise.models.model import Model
+
+__all__ = ["Batch", "BatchSize", "borrowed", "evaluating", "join"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,15 +37,25 @@ class Batch:
 class BatchSize:
     """The token budget of a batch, found by trying and halved when memory runs out.
 
-    Starts small and doubles; settles on the best rate once four times its size did no better.
+    Starts small and doubles as long as that is worth it, up to `largest`.
     """
 
-    SMALLEST, LARGEST = 1 << 9, 1 << 22
+    SMALLEST, WORTH = 1 << 9, 1.05
 
-    def __init__(self, tokens: int | None = None):
-        self.tokens = tokens or self.SMALLEST
+    def __init__(self, tokens: int | None = None, largest: int = 1 << 22):
+        self.tokens, self.largest = tokens or self.SMALLEST, largest
         self._settled = tokens is not None
         self._rates: dict[int, list[float]] = {}
+
+    @classmethod
+    def of(cls, model: Model, backward: bool = False) -> BatchSize:
+        """The budget of a model where it lies, with what earlier calls have learnt."""
+        if model.batch_tokens is not None:
+            return cls(model.batch_tokens)
+        known, key = _LEARNT.setdefault(model.network, {}), (model.device, backward)
+        if key not in known:
+            known[key] = cls(largest=_largest(model))
+        return known[key]
 
     def rows(self, width: int) -> int:
         """Rows of so many tokens that fit a batch; at least one."""
@@ -91,11 +107,27 @@ class BatchSize:
         rates.append(tokens / max(seconds, 1e-9))
         if len(rates) < 2:  # a first call at a size also pays for its buffers: look twice
             return
-        best = max(self._rates, key=lambda size: max(self._rates[size]))
-        if self.tokens >= 4 * best or self.tokens >= self.LARGEST:
-            self.tokens, self._settled = best, True
+        if max(rates) < self.WORTH * max(self._rates.get(self.tokens // 2, [0])):
+            self.tokens, self._settled = self.tokens // 2, True
+        elif 2 * self.tokens > self.largest:
+            self._settled = True
         else:
             self.tokens *= 2
+
+
+_LEARNT: WeakKeyDictionary[nn.Module, dict[tuple[torch.device, bool], BatchSize]]
+_LEARNT = WeakKeyDictionary()
+
+
+def _largest(model: Model) -> int:
+    """The most tokens of a batch that are tried.
+
+    A processor is fastest at a few sequences a batch, and its memory ends without an error
+    that could be caught; of a function nothing is known but that calling it may take long.
+    """
+    if isinstance(model.network, FunctionNetwork):
+        return 1 << 17
+    return 1 << 13 if model.device.type == "cpu" else 1 << 22
 
 
 def _memory_ran_out(error: RuntimeError | MemoryError) -> bool:
@@ -126,11 +158,18 @@ def join(parts: Sequence[tuple[Tensor, Tensor | None]], pad_id: int) -> Batch:
 @contextmanager
 def borrowed(network: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; the network's modes are given back, also on error."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
+    with evaluating(network), torch.inference_mode():
+        yield
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode; what was in training mode is so again afterwards, also on error."""
+    training = [module for module in network.modules() if module.training]
+    if training:
+        network.eval()
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for module in training:
+            module.training = True

@@ -3,9 +3,9 @@
 Blocks are pre-activation residuals (He et al. 2016) with dilated convolutions (Yu & Koltun
 2016), on a stem of wide convolutions that read motifs. The network either knows positions
 (sequences aligned to a point, such as a transcription start site, up to a fixed length): then
-every normalisation scales and shifts each position by itself, and the head reads each; or it
-pools over all positions (any length). Several members may stand side by side, an ensemble in
-one network.
+what the stem reads is shifted by a learned vector of its position, and the head reads each
+position by itself; or it pools over all positions (any length). Several members may stand
+side by side, an ensemble in one network.
 """
 
 from __future__ import annotations
@@ -98,32 +98,15 @@ class ChannelDropout(nn.Module):
         return x * keep.div_(1 - self.share)
 
 
-class Norm(nn.Module):
-    """Batch normalisation, scaled and shifted by position where the network knows positions."""
-
-    def __init__(self, config: CnnConfig) -> None:
-        super().__init__()
-        self.norm = MaskedBatchNorm(config.channels)
-        shape = (2, config.positions, config.channels)
-        self.place = nn.Parameter(torch.empty(shape)) if config.positions else None
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        y: Tensor = self.norm(x, mask)
-        if self.place is None:
-            return y
-        scale, shift = self.place[:, : x.shape[1]].to(y.dtype)
-        return masked(y * (1 + scale) + shift, mask)
-
-
 class Block(nn.Module):
     """x + conv1(act(norm(conv_k(act(norm(x))))))"""
 
     def __init__(self, config: CnnConfig, dilation: int) -> None:
         super().__init__()
         c = config.channels
-        self.norm1 = Norm(config)
+        self.norm1 = MaskedBatchNorm(c)
         self.conv1 = Conv(c, c, config.kernel, dilation=dilation, bias=False)
-        self.norm2 = Norm(config)
+        self.norm2 = MaskedBatchNorm(c)
         self.drop = ChannelDropout(config.dropout)
         self.conv2 = Conv(c, c, 1, bias=False)
 
@@ -177,13 +160,18 @@ class Member(nn.Module):
 
     def __init__(self, config: CnnConfig) -> None:
         super().__init__()
-        self.stem = Conv(4, config.channels, config.stem_kernel, bias=False)
+        c = config.channels
+        self.stem = Conv(4, c, config.stem_kernel, bias=False)
+        self.place = nn.Parameter(torch.empty(config.positions, c)) if config.positions else None
         self.blocks = nn.ModuleList(Block(config, dilation) for dilation in config.dilations)
-        self.norm = Norm(config)
+        self.norm = MaskedBatchNorm(c)
         self.head = PositionHead(config) if config.positions else PoolingHead(config)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        layers = [masked(self.stem(x), mask)]
+        x = self.stem(x)
+        if self.place is not None:
+            x = x + self.place[: x.shape[1]].to(x.dtype)
+        layers = [masked(x, mask)]
         for block in self.blocks:
             layers.append(block(layers[-1], mask))
         x = masked(functional.gelu(self.norm(layers[-1], mask)), mask)
@@ -226,5 +214,5 @@ class CnnForSequenceClassification(OneHotNetwork):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, Norm) and module.place is not None:
-            nn.init.zeros_(module.place)
+        if isinstance(module, Member) and module.place is not None:
+            nn.init.normal_(module.place, std=0.02)

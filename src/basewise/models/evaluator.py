@@ -47,7 +47,7 @@ class Evaluator:
 
     def __init__(self, model: Model, target: Target):
         self.model, self.target = model, target
-        self.size = BatchSize(model.batch_tokens)
+        self.size = BatchSize.of(model)
         self._index = target.index(model.labels)
 
     def __call__(self, asked: Asked) -> list[Floats]:
@@ -130,13 +130,15 @@ def _take(
     """The head of the queue that fits the budget (at least one wish), the rest, the tokens.
 
     A batch is as wide as its longest row; the queue is sorted by width. Rows of several
-    widths share a batch only where they may be `mixed`.
+    widths share a batch only where they may be `mixed`, and where less than half of it would
+    be left: padding and its mask cost more than a few batches more.
     """
     taken: list[_Piece] = []
     rows = tokens = 0
     for at, (i, start, stop) in enumerate(queue):
         board = asked[i][0]
-        if taken and not mixed and board.width != asked[taken[0].board][0].width:
+        wider = taken and board.width != asked[taken[0].board][0].width
+        if wider and (not mixed or 2 * tokens >= budget):
             return taken, queue[at:], tokens
         room = budget // board.width - rows
         fits = min(stop - start, max(room // board.draws, 0 if taken else 1))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from basewise.models.batch import Batch, borrowed
+from basewise.models.batch import Batch, borrowed, evaluating
 from basewise.models.reading import read
 from basewise.types import Target
 
@@ -26,7 +26,7 @@ __all__ = ["embed", "frozen", "value_and_gradient", "value_at"]
 
 def embed(model: Model, batch: Batch) -> Tensor:
     """What the embedding gives for a batch, (n, t, d), detached."""
-    with borrowed(model.network):
+    with borrowed(model.embedding):
         embedded: Tensor = model.embedding(batch.ids)
     return embedded.clone()  # outside of inference mode, so that gradients may flow through it
 
@@ -58,21 +58,17 @@ def value_at(model: Model, batch: Batch, embedded: Tensor, target: Target) -> Te
 @contextmanager
 def frozen(model: Model) -> Iterator[None]:
     """Evaluation mode with gradients for inputs only; everything is given back, also on error."""
-    modes = [(module, module.training) for module in model.network.modules()]
-    asked = [(p, p.requires_grad) for p in model.network.parameters()]
+    asked = [parameter for parameter in model.network.parameters() if parameter.requires_grad]
     # cuDNN has no backward pass for recurrent layers in evaluation mode; torch itself has.
-    recurrent = any(isinstance(module, nn.RNNBase) for module, _ in modes)
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.network.modules())
     cudnn = torch.backends.cudnn.enabled
-    model.network.eval()
-    for parameter, _ in asked:
-        parameter.requires_grad_(False)
-    torch.backends.cudnn.enabled = cudnn and not recurrent
     try:
-        with torch.enable_grad():
+        for parameter in asked:
+            parameter.requires_grad_(False)
+        torch.backends.cudnn.enabled = cudnn and not recurrent
+        with evaluating(model.network), torch.enable_grad():
             yield
     finally:
         torch.backends.cudnn.enabled = cudnn
-        for parameter, wanted in asked:
-            parameter.requires_grad_(wanted)
-        for module, training in modes:
-            module.training = training
+        for parameter in asked:
+            parameter.requires_grad_(True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 __all__ = ["Average"]
 
@@ -34,17 +35,20 @@ class Average:
         trained = {name: p.data for name, p in network.named_parameters() if p.requires_grad}
         self._current: dict[str, Tensor] = trained | dict(network.named_buffers())
         self._values = {name: value.clone() for name, value in self._current.items()}
+        self._moving = [n for n, value in self._current.items() if value.is_floating_point()]
         self._decay = decay
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Move towards the weights as they are after step number `step`."""
-        weight = 1 - min(self._decay, (1 + step) / (10 + step))
-        for name, value in self._current.items():
-            if value.is_floating_point():
-                self._values[name].lerp_(value, weight)
-            else:  # a counter
-                self._values[name].copy_(value)
+        move = get_ema_multi_avg_fn(min(self._decay, (1 + step) / (10 + step)))
+        move(
+            [self._values[name] for name in self._moving],
+            [self._current[name] for name in self._moving],
+            step,
+        )
+        for name in self._values.keys() - set(self._moving):  # counters
+            self._values[name].copy_(self._current[name])
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

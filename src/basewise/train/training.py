@@ -28,6 +28,7 @@ from transformers import (
 from basewise.errors import CapabilityError, ConfigError, UnknownName
 from basewise.models.adapters import Lora
 from basewise.models.checkpoints import quiet
+from basewise.models.memory import memory_kept
 from basewise.models.model import Model
 from basewise.registry import component, settings_of
 from basewise.store import fingerprint
@@ -232,7 +233,7 @@ class Training:
         """
         folder = Path(folder) / self._fingerprint(network, train, dev, seed)
         device, network = network.device, copy.deepcopy(network)
-        with undisturbed(), quiet(), shown(progress) as told:
+        with undisturbed(), quiet(), memory_kept(), shown(progress) as told:
             trainer = self._trainer(network, train, dev, folder, labels, seed, told)
             checkpoint = last_whole_checkpoint(folder)
             if checkpoint is None or not trainer.continued(checkpoint):

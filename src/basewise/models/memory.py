@@ -1,0 +1,38 @@
+"""Freed memory kept by the process while it is about to be asked for again.
+
+glibc gives blocks of megabytes back to the system when they are freed, and the system zeroes
+them again for the next layer. With two threads that costs a fifth of a training step.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["memory_kept"]
+
+_TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3)
+_MB = 1 << 20
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Freed memory stays with the process inside the block; it is given back at the end.
+
+    Does nothing without glibc. Afterwards its thresholds are those that glibc itself moves to
+    once a program has freed large blocks: 32 MB for a block of its own, 64 MB for giving back.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_MMAP, 1024 * _MB)
+    libc.mallopt(_TRIM, 1024 * _MB)
+    try:
+        yield
+    finally:
+        libc.mallopt(_MMAP, 32 * _MB)
+        libc.mallopt(_TRIM, 64 * _MB)
+        libc.malloc_trim(0)
