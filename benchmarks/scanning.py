@@ -21,12 +21,12 @@ import numpy as np
 
 from basewise import Attribution, Record, Target
 from basewise.biology.enrichment import class_enrichment, shuffle_enrichment
-from basewise.biology.library import read_motifs
-from basewise.biology.motif import Motif
-from basewise.biology.panel import CORE_PROMOTER
 from basewise.biology.reliance import attribution_enrichment
-from basewise.biology.scan import Scanner, scan
 from basewise.data.reading import read
+from basewise.motifs.library import read_motifs
+from basewise.motifs.motif import Motif
+from basewise.motifs.panel import CORE_PROMOTER
+from basewise.motifs.scan import Scanner, scan
 from basewise.sequence.alphabet import decode_rows
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from basewise import Record
 from basewise.biology.enrichment import class_enrichment
-from basewise.biology.library import read_motifs
-from basewise.biology.motif import Motif, Window
-from basewise.biology.panel import CORE_PROMOTER
-from basewise.biology.scan import in_window, scan
 from basewise.data.reading import read
+from basewise.motifs.library import read_motifs
+from basewise.motifs.motif import Motif, Window
+from basewise.motifs.panel import CORE_PROMOTER
+from basewise.motifs.scan import in_window, scan
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

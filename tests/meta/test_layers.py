@@ -12,6 +12,7 @@ LAYERS = [
     ["stats", "store"],
     ["sequence"],
     ["data"],
+    ["motifs"],
     ["tokenize"],
     ["models"],
     ["train"],

@@ -18,10 +18,10 @@ from basewise.biology.enrichment import (
     shuffle_enrichment,
 )
 from basewise.biology.matched import coin_sum, matched_odds_ratio
-from basewise.biology.motif import Motif
-from basewise.biology.scan import in_window, scan
 from basewise.biology.sentences import sentences
 from basewise.errors import DataError
+from basewise.motifs.motif import Motif
+from basewise.motifs.scan import in_window, scan
 from basewise.sequence.alphabet import encode_rows
 
 TA = Motif.from_iupac("TA", "TTAA", window=(-4, 2), strands="+")

@@ -7,9 +7,9 @@ import pytest
 
 from basewise import Attribution, Record, Target
 from basewise.biology.enrichment import ENRICHMENT
-from basewise.biology.motif import Motif
 from basewise.biology.reliance import attribution_enrichment, contrast
 from basewise.errors import DataError
+from basewise.motifs.motif import Motif
 from basewise.sequence.alphabet import decode_rows
 from basewise.stats import bootstrap
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from basewise import Record
-from basewise.biology.motif import IUPAC, Motif
-from basewise.biology.pvalue import (
+from basewise.errors import DataError
+from basewise.motifs.motif import IUPAC, Motif
+from basewise.motifs.pvalue import (
     STEPS_PER_BIT,
     integer_scores,
     pattern_probability,
     score_table,
 )
-from basewise.biology.scan import HITS, Scanner, in_window, scan
-from basewise.errors import DataError
+from basewise.motifs.scan import HITS, Scanner, in_window, scan
 from basewise.sequence.alphabet import encode, reverse_complement
 
 BACKGROUND = np.array([0.3, 0.2, 0.15, 0.35])
@@ -141,8 +141,8 @@ def test_hits_do_not_depend_on_how_work_is_cut(monkeypatch):
     records = random_records(rng, [50] * 13)
     motifs = [Motif(f"m{i}", rng.dirichlet([0.3] * 4, 4 + i)) for i in range(7)]
     whole = scan(records, motifs, p=0.02)
-    monkeypatch.setattr("basewise.biology.scan._WORDS", 17)
-    monkeypatch.setattr("basewise.biology.scan._ROWS", 3)
+    monkeypatch.setattr("basewise.motifs.scan._WORDS", 17)
+    monkeypatch.setattr("basewise.motifs.scan._ROWS", 3)
     assert scan(records, motifs, p=0.02).equals(whole)
     assert len(whole) > 100
 

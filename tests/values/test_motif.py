@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from basewise import Record
-from basewise.biology.motif import IUPAC, Motif, Window, check_tss, index_of, position_of
-from basewise.biology.panel import CORE_PROMOTER
 from basewise.errors import DataError
+from basewise.motifs.motif import IUPAC, Motif, Window, check_tss, index_of, position_of
+from basewise.motifs.panel import CORE_PROMOTER
 
 
 def test_there_is_no_position_zero():

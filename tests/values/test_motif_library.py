@@ -7,8 +7,8 @@ import gzip
 import numpy as np
 import pytest
 
-from basewise.biology.library import read_motifs
 from basewise.errors import DataError
+from basewise.motifs.library import read_motifs
 
 MEME = """MEME version 4
 

@@ -1,1 +1,1 @@
-"""Motifs: where they are, whether chance gives as many, whether a model relies on them."""
+"""Motifs in data and models: whether chance gives as many, whether a model relies on them."""

@@ -38,10 +38,10 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from basewise.biology.enrichment import MINIMUM, enrichment_row, enrichment_table
-from basewise.biology.motif import Motif, check_tss
-from basewise.biology.pvalue import UNIFORM
-from basewise.biology.scan import Scanner
 from basewise.errors import DataError
+from basewise.motifs.motif import Motif, check_tss
+from basewise.motifs.pvalue import UNIFORM
+from basewise.motifs.scan import Scanner
 from basewise.sequence.alphabet import N, encode
 from basewise.stats import empirical_p
 from basewise.types import Attribution, Bools, Codes, Floats, Ints, Record

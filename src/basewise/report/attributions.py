@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from basewise.biology.motif import position_of
+from basewise.motifs.motif import position_of
 from basewise.registry import component
 from basewise.report.blocks import Block, Figure, Section, SubHeading, Text
 from basewise.report.draw import Curve, profile

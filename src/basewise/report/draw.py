@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup, escape
 
-from basewise.biology.motif import index_of, position_of
+from basewise.motifs.motif import index_of, position_of
 from basewise.report.words import MINUS
 from basewise.types import Floats
 

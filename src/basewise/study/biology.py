@@ -13,13 +13,13 @@ from basewise.biology.enrichment import (
     enrichment_table,
     shuffle_enrichment,
 )
-from basewise.biology.panel import PANELS
 from basewise.biology.reliance import attribution_enrichment
-from basewise.biology.scan import in_window, scan
 from basewise.errors import UnknownName
+from basewise.motifs.panel import PANELS
+from basewise.motifs.scan import in_window, scan
 
 if TYPE_CHECKING:
-    from basewise.biology.motif import Motif
+    from basewise.motifs.motif import Motif
     from basewise.study.results import Run
     from basewise.study.study import Biology
     from basewise.types import Target

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from basewise.biology.motif import check_tss
 from basewise.errors import ConfigError, DataError
+from basewise.motifs.motif import check_tss
 from basewise.study.biology import panel_of
 from basewise.study.study import Study
 from basewise.types import Record

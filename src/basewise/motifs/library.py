@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from basewise.biology.motif import Motif
 from basewise.data.files import decode_text, read_bytes
 from basewise.errors import DataError
+from basewise.motifs.motif import Motif
 
 __all__ = ["read_motifs"]
 

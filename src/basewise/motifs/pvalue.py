@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from basewise.biology.motif import Motif, letters_of
 from basewise.errors import DataError
+from basewise.motifs.motif import Motif, letters_of
 from basewise.types import Floats, Ints
 
 __all__ = [

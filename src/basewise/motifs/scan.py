@@ -16,8 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from basewise.biology.motif import Motif, letters_of
-from basewise.biology.pvalue import (
+from basewise.errors import DataError
+from basewise.motifs.motif import Motif, letters_of
+from basewise.motifs.pvalue import (
     STEPS_PER_BIT,
     UNIFORM,
     ScoreTable,
@@ -26,7 +27,6 @@ from basewise.biology.pvalue import (
     pattern_probability,
     score_table,
 )
-from basewise.errors import DataError
 from basewise.sequence.alphabet import encode
 from basewise.types import Codes, Floats, Ints, Record
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from basewise.biology.motif import Motif
+from basewise.motifs.motif import Motif
 
 __all__ = ["CORE_PROMOTER", "PANELS"]
 
