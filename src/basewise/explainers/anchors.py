@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 from scipy.special import entr, rel_entr
 
+from basewise.explainers.count import Count, at_most
 from basewise.explainers.game import Estimate, Game, Play, keys_of
 from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
@@ -79,6 +80,11 @@ class Anchors(Perturbation):
     ) -> list[Attribution]:
         top = model.target(replace(target, read="top"))
         return super().explain(model, records, top, seed, progress)
+
+    def coalitions(self, units: int) -> Count:
+        # The search looks at what it has spent between draws; this is the most drawn at once.
+        last = max(self.beam * (self.samples + units), 2 * self.batch)
+        return at_most(min(max(self.samples, self.evaluations - 1 + last) + 2, 2**units))
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
         search = _Search(self, game, rng)

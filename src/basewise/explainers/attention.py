@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from basewise.errors import CapabilityError
+from basewise.explainers.count import Count, exactly
 from basewise.explainers.gradient import Found, Gradient
 from basewise.explainers.path import Path, Walker
 from basewise.models.batch import borrowed
@@ -42,6 +43,9 @@ class Looking(Gradient):
     @abstractmethod
     def flow(self, maps: list[Tensor]) -> Tensor:
         """From every token to every token, (n, t, t), by the maps (n, h, t, t) of the layers."""
+
+    def rows(self) -> Count:
+        return exactly(2)
 
     def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
         ids = torch.stack([path.ids for path in paths])

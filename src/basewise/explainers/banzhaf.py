@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from basewise.explainers.coalitions import fit_pairs
+from basewise.explainers.count import Count, at_most, exactly
 from basewise.explainers.game import Estimate, Game, Play
 from basewise.explainers.kernel_shap import budget_for, gains_of
 from basewise.explainers.perturbation import Perturbation
@@ -35,6 +36,12 @@ class Banzhaf(Perturbation):
     kind: ClassVar[Kind] = "ranking"
 
     evaluations: Annotated[int, Field(ge=2)] | None = None
+
+    def coalitions(self, units: int) -> Count:
+        budget = budget_for("banzhaf", self.evaluations, units)
+        if budget + 2 >= 2**units:
+            return exactly(2**units)
+        return at_most(2 * (budget // 2) + 2)
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
         u = game.n_units

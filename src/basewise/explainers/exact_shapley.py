@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from basewise.errors import CapabilityError
+from basewise.explainers.count import Count, exactly
 from basewise.explainers.game import Estimate, Game, Play
 from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
@@ -24,14 +25,17 @@ class ExactShapley(Perturbation):
 
     kind: ClassVar[Kind] = "additive"
 
-    def estimate(self, game: Game, rng: np.random.Generator) -> Play:
-        u = game.n_units
-        if u > LIMIT:
+    def coalitions(self, units: int) -> Count:
+        if units > LIMIT:
             raise CapabilityError(
                 f"exact_shapley enumerates 2**u coalitions and allows at most {LIMIT} units; this "
-                f"sequence has {u}. Use larger units (units='windows') or kernel_shap."
+                f"sequence has {units}. Use larger units (units='windows') or kernel_shap."
             )
-        bits = np.arange(2**u)
+        return exactly(2**units)
+
+    def estimate(self, game: Game, rng: np.random.Generator) -> Play:
+        u = game.n_units
+        bits = np.arange(self.coalitions(u).number)
         present = (bits[:, None] >> np.arange(u)) & 1 == 1
         values = yield present
         sizes = np.arange(u)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from torch import Tensor
 
+from basewise.explainers.count import Count, exactly
 from basewise.explainers.gradient import Found, Gradient, corrected
 from basewise.explainers.path import Path, Walker
 from basewise.registry import component
@@ -40,6 +41,9 @@ class InputXGradient(Gradient):
         self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
     ) -> Tensor:
         return x[None]
+
+    def rows(self) -> Count:
+        return exactly(1)
 
     def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
         gradients, values = walker.integrate(paths, np.ones(1), np.ones(1))

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from basewise.errors import ConfigError
 from basewise.explainers.coalitions import fit_pairs, subsets
+from basewise.explainers.count import Count, at_most, exactly
 from basewise.explainers.game import Estimate, Game, Play
 from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
@@ -39,6 +40,12 @@ class KernelShap(Perturbation):
     kind: ClassVar[Kind] = "additive"
 
     evaluations: Annotated[int, Field(ge=2)] | None = None
+
+    def coalitions(self, units: int) -> Count:
+        budget = budget_for("kernel_shap", self.evaluations, units)
+        if budget + 2 == 2**units:
+            return exactly(2**units)
+        return at_most(2 * (budget // 2) + 2)
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
         budget = budget_for("kernel_shap", self.evaluations, game.n_units)

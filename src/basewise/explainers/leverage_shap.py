@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from basewise.explainers.coalitions import fit_pairs, subsets
+from basewise.explainers.count import Count, exactly
 from basewise.explainers.game import Estimate, Game, Play, keys_of
 from basewise.explainers.kernel_shap import budget_for, gains_of, pairs_of_size
 from basewise.explainers.perturbation import Perturbation
@@ -39,6 +40,9 @@ class LeverageShap(Perturbation):
     kind: ClassVar[Kind] = "additive"
 
     evaluations: Annotated[int, Field(ge=2)] | None = None
+
+    def coalitions(self, units: int) -> Count:
+        return exactly(2 * (budget_for("leverage_shap", self.evaluations, units) // 2) + 2)
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
         u = game.n_units

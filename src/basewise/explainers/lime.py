@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from basewise.explainers.coalitions import solver, subsets
+from basewise.explainers.count import Count, at_most
 from basewise.explainers.game import Estimate, Game, Play
 from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
@@ -45,6 +46,9 @@ class Lime(Perturbation):
     distance: Literal["cosine", "euclidean"] = "cosine"
     features: Annotated[int, Field(ge=1)] | None = None
     penalty: Annotated[float, Field(gt=0)] = 1.0
+
+    def coalitions(self, units: int) -> Count:
+        return at_most(min(self.samples + 1, 2**units))
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
         present = draw(self.samples, game.n_units, rng)

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from basewise.errors import DataError
+from basewise.explainers.count import Count, exactly
 from basewise.explainers.units import random_numbers, tokens_of
 from basewise.models.evaluator import Evaluator
 from basewise.models.switchboards import tokenised
@@ -58,6 +59,11 @@ class Marginalisation:
         if set(motif) - set("ACGTN"):
             raise ValueError("a motif is spelled in the letters A, C, G, T and N")
         return motif
+
+    def cost(self, model: Model, record: Record) -> Count:
+        """How many evaluations explaining a record will take; refuses as `explain` does."""
+        tokens_of(model, record)
+        return exactly(1 + self.draws * (1 + len(self.places(record))))
 
     def explain(
         self,

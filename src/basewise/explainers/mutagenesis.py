@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basewise.explainers.count import Count, at_most, exactly
 from basewise.explainers.game import ROWS_AT_ONCE
 from basewise.explainers.units import Bases, disjoint, tokens_of
 from basewise.models.evaluator import Evaluator
@@ -45,6 +46,14 @@ class Mutagenesis:
     """
 
     kind: ClassVar[Kind] = "ranking"
+
+    def cost(self, model: Model, record: Record) -> Count:
+        """How many evaluations explaining a record will take; refuses as `explain` does."""
+        tokens_of(model, record)
+        mutants = 3 * int((encode(record.sequence) < N).sum())
+        if model.tokenizer.frame_safe_n:
+            return exactly(1 + mutants)
+        return at_most(1 + 2 * mutants)  # those that move borders of tokens are valued twice
 
     def explain(
         self,

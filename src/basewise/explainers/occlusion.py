@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from basewise.explainers.count import Count, exactly
 from basewise.explainers.game import Estimate, Game, Play
 from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
@@ -19,6 +20,9 @@ class Occlusion(Perturbation):
     """What is lost when one unit is switched off: `v(all) - v(all but i)`."""
 
     kind: ClassVar[Kind] = "ranking"
+
+    def coalitions(self, units: int) -> Count:
+        return exactly(min(units + 2, 2**units))
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
         values = yield ~np.eye(game.n_units, dtype=bool)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
+from basewise.explainers.count import Count, exactly
 from basewise.explainers.game import Estimate, Game, Play
 from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
@@ -36,6 +38,9 @@ class PartitionShap(Perturbation):
 
     evaluations: Annotated[int, Field(ge=2)] = 512
 
+    def coalitions(self, units: int) -> Count:
+        return exactly(2 + 2 * min(self.evaluations // 2, openings(units)))
+
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
         u, left = game.n_units, self.evaluations // 2
         windows = _Windows(
@@ -60,6 +65,12 @@ class PartitionShap(Perturbation):
         np.add.at(steps, windows.start, each)
         np.subtract.at(steps, windows.end, each)
         return Estimate(np.cumsum(steps)[:-1])
+
+
+@lru_cache
+def openings(u: int) -> int:
+    """How often windows of u units and less can be opened, each in all its contexts."""
+    return 1 + 2 * openings(u // 2) + 2 * openings(u - u // 2) if u > 1 else 0
 
 
 class _Windows(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from basewise.errors import ConfigError
+from basewise.explainers.count import Count, at_most, exactly
 from basewise.explainers.game import Estimate, Game, Play
 from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
@@ -35,10 +36,13 @@ class PermutationShap(Perturbation):
 
     evaluations: Annotated[int, Field(ge=1)] | None = None
 
-    def estimate(self, game: Game, rng: np.random.Generator) -> Play:
-        u = game.n_units
-        if u == 1:
-            return Estimate(np.array([game.full - game.empty]), np.zeros(1))
+    def coalitions(self, units: int) -> Count:
+        if units < 3:  # any order values all there are
+            return exactly(2**units)
+        return at_most(min(self.orders(units) * (2 * units - 2) + 2, 2**units))
+
+    def orders(self, u: int) -> int:
+        """How many orders of u units, walked both ways, the budget allows."""
         each = 2 * u - 2
         budget = 2 * u + 2048 if self.evaluations is None else self.evaluations
         if budget < each:
@@ -46,7 +50,13 @@ class PermutationShap(Perturbation):
                 f"permutation_shap: evaluations = {budget} is too few for {u} units; an order and "
                 f"its reverse need {each}. Give more, or use larger units (units='windows')."
             )
-        place = rng.permuted(np.tile(np.arange(u), (budget // each, 1)), axis=1)
+        return budget // each
+
+    def estimate(self, game: Game, rng: np.random.Generator) -> Play:
+        u = game.n_units
+        if u == 1:
+            return Estimate(np.array([game.full - game.empty]), np.zeros(1))
+        place = rng.permuted(np.tile(np.arange(u), (self.orders(u), 1)), axis=1)
         steps = walked(place)
         values = yield np.concatenate([steps, ~steps])
         forth, back = values.reshape(2, len(place), u - 1)

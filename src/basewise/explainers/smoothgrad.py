@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from basewise.explainers.count import Count, exactly
 from basewise.explainers.gradient import Found, Gradient, corrected
 from basewise.explainers.path import Path, Walker
 from basewise.explainers.references import bases_only
@@ -56,6 +57,9 @@ class SmoothGrad(Gradient):
         width = self.noise * float(x.max() - x.min())
         drawn = rng.normal(0, width, (self.draws, *x.shape))
         return bases_only(x + torch.from_numpy(drawn).to(x), x, tokens)
+
+    def rows(self) -> Count:
+        return exactly(1 + self.draws)
 
     def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
         gradients, _ = walker.integrate(paths, np.zeros(1), np.ones(1))  # at the noisy copies
