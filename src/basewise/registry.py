@@ -74,14 +74,19 @@ def _say(detail: ErrorDetails) -> str:
 
 def settings_of(component: Any) -> dict[str, Any]:
     """The settings of a component as plain values, nested components included."""
-    found = {}
-    for field in dataclasses.fields(component):
-        value = getattr(component, field.name)
-        if dataclasses.is_dataclass(value):
-            kind = {"type": Registry.name_of(value)} if Registry.names_it(value) else {}
-            value = kind | settings_of(value)
-        found[field.name] = value
-    return found
+    return {
+        field.name: _plain(getattr(component, field.name))
+        for field in dataclasses.fields(component)
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(part) for part in value]
+    if not dataclasses.is_dataclass(value):
+        return value
+    kind = {"type": Registry.name_of(value)} if Registry.names_it(value) else {}
+    return kind | settings_of(value)
 
 
 class Registry:

@@ -255,6 +255,7 @@ def test_steps_double_until_the_gap_is_small() -> None:
     assert fine.extras["steps"] >= 32
     assert abs(fine.gap) <= 0.01
     assert fine.evaluations == fine.extras["steps"] + 1  # no place is walked twice
+    assert fine.extras["gap"] == pytest.approx(fine.gap, abs=1e-6)
     np.testing.assert_allclose(fine.scores, [1 / 3, 1 / 3, 0, 1 / 3], atol=0.01)
 
 
@@ -305,8 +306,9 @@ def test_several_references_are_averaged_with_their_spread() -> None:
     assert a.evaluations == 7 * 51
     assert a.standard_error is not None
     assert a.standard_error.max() > 0
-    assert -1 <= a.extras["agreement"] <= 1
+    assert a.extras["references"] == 7
     assert abs(a.gap) < 1e-5
+    assert a.extras["gap"] == pytest.approx(a.gap, abs=1e-6)
 
 
 def test_abs_sum_is_a_magnitude() -> None:
@@ -321,6 +323,7 @@ def test_abs_sum_is_a_magnitude() -> None:
     assert a.kind == "ranking"
     assert (a.scores > 0).all()
     assert np.isnan(a.gap)
+    assert abs(a.extras["gap"]) < 1e-5  # of the signed scores, which the steps were chosen by
 
 
 def test_places_and_weights() -> None:

@@ -63,7 +63,9 @@ MASKINGS = Registry(
 REFERENCES = Registry(
     "reference",
     {
+        "array": "basewise.explainers.references:ArrayReference",
         "frequencies": "basewise.explainers.references:Frequencies",
+        "several": "basewise.explainers.references:Several",
         "shuffled": "basewise.explainers.references:ShuffledReference",
         "token": "basewise.explainers.references:TokenReference",
         "uniform": "basewise.explainers.references:Uniform",

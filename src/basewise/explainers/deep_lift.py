@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import PlainValidator
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from basewise.errors import CapabilityError
-from basewise.explainers import REFERENCES
+from basewise.explainers.count import Count, exactly
 from basewise.explainers.gradient import Found, Gradient, averaged
 from basewise.explainers.path import Path, Walker, nodes
-from basewise.explainers.references import Reference, ShuffledReference, is_one_hot
+from basewise.explainers.references import ShuffledReference, Starts, is_one_hot, shares
 from basewise.models.batch import Batch
 from basewise.models.evaluator import check_finite
 from basewise.models.gradient import frozen, value_at
@@ -42,18 +41,19 @@ class DeepLift(Gradient):
     name.
 
     Several references are averaged (DeepLIFT/SHAP, Lundberg & Lee 2017); the standard error is
-    that of the mean over references, and the hypothetical scores (b, 4) are what each base
-    would have scored with the same multipliers.
+    that of the mean over references, extras say how much they disagree (see
+    `explainers.sensitivity`), and the hypothetical scores (b, 4) are what each base would have
+    scored with the same multipliers.
 
     Attributes
     ----------
-    reference : Reference
+    reference : Reference, list of them, or array
         Where differences are taken from; by default 20 dinucleotide shuffles.
     """
 
     kind: ClassVar[Kind] = "additive"
 
-    reference: Annotated[Reference, PlainValidator(REFERENCES.build)] = ShuffledReference(draws=20)
+    reference: Starts = ShuffledReference(draws=20)
 
     def start(
         self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
@@ -65,10 +65,14 @@ class DeepLift(Gradient):
             )
         return self.reference.embedded(record, tokens, x, model, rng)
 
+    def rows(self) -> Count:
+        return exactly(2 * self.reference.draws)
+
     def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
         multipliers, values = carried_back(walker, paths)
+        of = shares(self.reference)
         return [
-            averaged(path, each, float(value[0, 0]), float(value[:, 1].mean()), value.numel())
+            averaged(path, each, float(value[0, 0]), value[:, 1].numpy(), value.numel(), of)
             for path, each, value in zip(paths, multipliers, values, strict=True)
         ]
 

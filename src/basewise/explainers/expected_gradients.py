@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field, PlainValidator
+from pydantic import Field
 from torch import Tensor
 
-from basewise.explainers import REFERENCES
+from basewise.explainers.count import Count, exactly
 from basewise.explainers.gradient import Found, Gradient, averaged
 from basewise.explainers.path import Path, Walker
-from basewise.explainers.references import Reference, ShuffledReference
+from basewise.explainers.references import ShuffledReference, Starts, shares
 from basewise.registry import component
 from basewise.types import Floats, Kind, Record, Tokens
 
@@ -34,25 +34,31 @@ class ExpectedGradients(Gradient):
 
     Attributes
     ----------
-    reference : Reference
+    reference : Reference, list of them, or array
         Where lines start; by default 100 dinucleotide shuffles.
     draws : int
-        Lines; where there are fewer references, they take turns.
+        Lines; references take turns, and so do the starts of each.
     """
 
     kind: ClassVar[Kind] = "additive"
 
-    reference: Annotated[Reference, PlainValidator(REFERENCES.build)] = ShuffledReference(draws=100)
+    reference: Starts = ShuffledReference(draws=100)
     draws: Annotated[int, Field(ge=2)] = 100
 
     def start(
         self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
     ) -> Tensor:
         references = self.reference.embedded(record, tokens, x, model, rng)
-        return references[torch.arange(self.draws, device=x.device) % len(references)]
+        kinds = [np.flatnonzero(share) for share in shares(self.reference)]
+        turns = [divmod(i, len(kinds)) for i in range(self.draws)]
+        chosen = [kinds[kind][turn % len(kinds[kind])] for turn, kind in turns]
+        return references[torch.tensor(chosen, device=x.device)]
 
     def places(self, rng: np.random.Generator) -> Floats:
         return (rng.permutation(self.draws) + rng.random(self.draws)) / self.draws
+
+    def rows(self) -> Count:
+        return exactly(1 + 2 * self.draws)
 
     def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
         at = np.stack([path.places for path in paths])[..., None]

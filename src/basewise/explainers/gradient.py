@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from basewise.errors import CapabilityError
+from basewise.explainers.count import Count
 from basewise.explainers.path import Path, Walker
 from basewise.explainers.references import is_one_hot
+from basewise.explainers.sensitivity import disagreement
 from basewise.explainers.units import random_numbers, tokens_of
 from basewise.models.batch import Batch
 from basewise.models.gradient import embed
@@ -43,6 +45,8 @@ class Found:
     standard_error : (t,) float or None
     hypothetical : (t, e) float or None
         What each base would have scored; kept for one-hot networks only.
+    by_reference : (m, t) float or None
+        Scores from each of m references, where they are to be compared.
     """
 
     scores: Floats
@@ -51,6 +55,7 @@ class Found:
     evaluations: int
     standard_error: Floats | None = None
     hypothetical: Floats | None = None
+    by_reference: Floats | None = None
     extras: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -79,6 +84,15 @@ class Gradient(ABC):
         """What the scores mean under these settings."""
         return self.kind
 
+    @abstractmethod
+    def rows(self) -> Count:
+        """How many rows go forward for one sequence, whether or not backward too."""
+
+    def cost(self, model: Model, record: Record) -> Count:
+        """How many evaluations explaining a record will take; refuses as `explain` does."""
+        tokens_of(model, record)
+        return self.rows()
+
     def explain(
         self,
         model: Model,
@@ -94,6 +108,9 @@ class Gradient(ABC):
             found = self.find(walker, [path for _, _, path in block])
             for (i, tokens, _), one in zip(block, found, strict=True):
                 bases = tokens.spans[:, 1] > tokens.spans[:, 0]
+                compared = {}
+                if one.by_reference is not None:
+                    compared = disagreement(one.by_reference[:, bases])
                 done[i] = Attribution(
                     record_id=records[i].id,
                     sequence=records[i].sequence,
@@ -110,7 +127,7 @@ class Gradient(ABC):
                     settings=settings,
                     standard_error=_at(bases, one.standard_error),
                     hypothetical=_at(bases, one.hypothetical if is_one_hot(model) else None),
-                    extras=one.extras,
+                    extras={**one.extras, **compared},
                 )
                 if progress:
                     progress(done[i])
@@ -166,28 +183,42 @@ def corrected(gradient: Tensor, model: Model, centred: bool) -> Floats:
 
 
 def averaged(
-    path: Path, gradients: Tensor, output: float, baseline: float, rows: int, signed: bool = True
+    path: Path,
+    gradients: Tensor,
+    output: float,
+    baselines: Floats,
+    rows: int,
+    shares: Floats | None = None,
+    signed: bool = True,
 ) -> Found:
     """Scores as the mean over several references.
 
     Parameters
     ----------
     gradients : (d, t, e) Tensor
-        Averages of the gradient along the line from each reference.
+        Averages of the gradient along the line from each start.
+    baselines : (d,)
+        The target at each start.
+    shares : (m, d) or None
+        How much each start counts in each reference; None where all are of one distribution.
     signed : bool
         Whether channels are summed, or their magnitudes.
     """
+    d = len(gradients)
+    of = np.eye(d) if shares is None else shares
+    counts = torch.as_tensor(of.mean(0), dtype=gradients.dtype, device=gradients.device)
     channels = contributions(path, gradients)
-    hypothetical = (gradients - (path.references * gradients).sum(2, keepdim=True)).mean(0)
-    mean = channels.mean(0)
+    possible = gradients - (path.references * gradients).sum(2, keepdim=True)
+    mean, hypothetical = (torch.tensordot(counts, each, 1) for each in (channels, possible))
     scores = mean.sum(1) if signed else mean.abs().sum(1)
-    each = channels.sum(2).double().cpu().numpy()
+    each = of @ channels.sum(2).double().cpu().numpy()
     several = signed and len(each) > 1
     return Found(
         scores=scores.double().cpu().numpy(),
         output=output,
-        baseline=baseline,
+        baseline=float(of.mean(0) @ baselines),
         evaluations=rows,
         standard_error=each.std(0, ddof=1) / np.sqrt(len(each)) if several else None,
         hypothetical=hypothetical.double().cpu().numpy(),
+        by_reference=each if several and shares is not None else None,
     )

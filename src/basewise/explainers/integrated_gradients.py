@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, PlainValidator
+from pydantic import Field
 from torch import Tensor
 
-from basewise.explainers import REFERENCES
+from basewise.explainers.count import Count
 from basewise.explainers.gradient import Found, Gradient, averaged, contributions
 from basewise.explainers.path import Path, Rule, Walker, nodes, refinement
-from basewise.explainers.references import Reference, ShuffledReference
+from basewise.explainers.references import ShuffledReference, Starts, shares
 from basewise.registry import component
 from basewise.types import Floats, Kind, Record, Tokens
 
@@ -31,14 +31,15 @@ class IntegratedGradients(Gradient):
     have scored, `g_c - sum_c r_c g_c` (equation 1 of the paper with x one-hot). With the
     `uniform` reference that is the gradient minus its mean over bases, the simplex
     correction of Majdandzic et al. 2023. Several references are averaged; how far a score
-    depends on which of them was drawn is its standard error; the extra `agreement` is the mean
-    cosine between the scores from any two of them.
+    depends on which of them was taken is its standard error, and extras say how much they
+    disagree (see `explainers.sensitivity`). The extras `steps` and `gap` say where the doubling
+    of steps ended, and what is then left of the completeness gap.
 
     Attributes
     ----------
-    reference : Reference
+    reference : Reference, list of them, or array
         Where the path starts: `shuffled` (default; dinucleotide shuffles, averaged), `zero`,
-        `uniform`, `frequencies`, `token`.
+        `uniform`, `frequencies`, `token`, `array`. The members of a list count alike.
     rule : str
         `trapezoid` or `gauss_legendre`.
     steps : int
@@ -54,7 +55,7 @@ class IntegratedGradients(Gradient):
 
     kind: ClassVar[Kind] = "additive"
 
-    reference: Annotated[Reference, PlainValidator(REFERENCES.build)] = ShuffledReference()
+    reference: Starts = ShuffledReference()
     rule: Rule = "trapezoid"
     steps: Annotated[int, Field(ge=1)] = 50
     tolerance: Annotated[float, Field(gt=0)] | None = 0.01
@@ -70,17 +71,27 @@ class IntegratedGradients(Gradient):
     ) -> Tensor:
         return self.reference.embedded(record, tokens, x, model, rng)
 
+    def rows(self) -> Count:
+        tries = [self.steps]
+        while self.tolerance is not None and 2 * tries[-1] <= self.most_steps:
+            tries.append(2 * tries[-1])
+        draws = self.reference.draws
+        if self.rule == "trapezoid":  # keeps the places of earlier tries
+            return Count(draws * (tries[-1] + 1), len(tries) == 1)
+        return Count(draws * sum(tries) + 1 + draws, len(tries) == 1)
+
     def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
         at, weight = nodes(self.rule, self.steps)
         gradients, values = walker.integrate(paths, at, weight)
         draws, rows = values.shape[1], values[0].numel()
         if self.rule == "trapezoid":  # both ends are among the places
-            outputs, baselines = values[:, 0, -1].tolist(), values[..., 0].mean(1).tolist()
+            outputs, baselines = values[:, 0, -1].tolist(), values[..., 0].numpy()
         else:
             outputs, baselines = walker.outputs(paths), walker.baselines(paths)
             rows += 1 + draws
+        of = shares(self.reference)
         walks = [
-            _Walk(*each, self.steps, rows)
+            _Walk(*each, of, self.steps, rows)
             for each in zip(paths, gradients, outputs, baselines, strict=True)
         ]
         far, steps = walks, self.steps
@@ -104,27 +115,23 @@ class _Walk:
     path: Path
     gradients: Tensor
     output: float
-    baseline: float
+    baselines: Floats
+    shares: Floats
     steps: int
     rows: int
 
     @property
+    def gap(self) -> float:
+        """`output - baseline - sum(scores)`, means over the references."""
+        sums = contributions(self.path, self.gradients).sum((1, 2)).double().cpu().numpy()
+        return float(self.shares.mean(0) @ (self.output - self.baselines - sums))
+
+    @property
     def relative_gap(self) -> float:
-        gain = self.output - self.baseline
-        scores = contributions(self.path, self.gradients)
-        return abs(gain - float(scores.sum()) / len(scores)) / max(abs(gain), 1.0)
+        gain = self.output - float(self.shares.mean(0) @ self.baselines)
+        return abs(self.gap) / max(abs(gain), 1.0)
 
     def found(self, signed: bool) -> Found:
-        found = averaged(self.path, self.gradients, self.output, self.baseline, self.rows, signed)
-        each = contributions(self.path, self.gradients).sum(2).double().cpu().numpy()
-        extras = {"steps": float(self.steps)}
-        if len(each) > 1 and each.any(1).all():
-            extras["agreement"] = agreement(each)
-        return replace(found, extras=extras)
-
-
-def agreement(scores: Floats) -> float:
-    """Mean cosine of the angle between the scores (d, t) of any two of d references."""
-    unit = scores / np.linalg.norm(scores, axis=1, keepdims=True)
-    d = len(unit)
-    return float(((unit.sum(0) ** 2).sum() - d) / (d * (d - 1)))
+        ends = self.output, self.baselines, self.rows
+        found = averaged(self.path, self.gradients, *ends, self.shares, signed)
+        return replace(found, extras={"steps": float(self.steps), "gap": self.gap})

@@ -139,10 +139,9 @@ class Walker:
         ids, x = (torch.stack([getattr(path, of) for path in paths]) for of in ("ids", "x"))
         return [float(value) for value in self.values(ids, x)]
 
-    def baselines(self, paths: Sequence[Path]) -> list[float]:
-        """The mean of the target over each sequence's references."""
+    def baselines(self, paths: Sequence[Path]) -> Floats:
+        """The target at each sequence's references, (n, d)."""
         references = torch.cat([path.references for path in paths])
         draws = len(references) // len(paths)
         ids = torch.stack([path.ids for path in paths]).repeat_interleave(draws, 0)
-        values = self.values(ids, references).view(len(paths), draws)
-        return [float(value) for value in values.mean(1)]
+        return self.values(ids, references).view(len(paths), draws).numpy()

@@ -6,44 +6,65 @@ in embedding space, one row per draw; special tokens stay as they are in the seq
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PlainValidator, field_validator, model_validator
 from torch import Tensor
 
-from basewise.errors import CapabilityError
+from basewise.errors import CapabilityError, DataError
+from basewise.explainers import REFERENCES
 from basewise.models.batch import Batch
 from basewise.models.gradient import embed
 from basewise.models.onehot import OneHot
 from basewise.registry import component
 from basewise.sequence.alphabet import N, encode
 from basewise.sequence.shuffle import shuffle_dinucleotides, shuffle_mononucleotides
-from basewise.types import Record, Tokens
+from basewise.types import Floats, Record, Tokens
 
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
 __all__ = [
+    "ArrayReference",
     "Frequencies",
     "Reference",
+    "Several",
     "ShuffledReference",
+    "Starts",
     "TokenReference",
     "Uniform",
     "Zero",
     "bases_only",
     "is_one_hot",
+    "shares",
 ]
 
 
 class Reference(Protocol):
     """Gives the start of a path for one sequence."""
 
+    @property
+    def draws(self) -> int:
+        """How many starts it gives."""
+
     def embedded(
         self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
     ) -> Tensor:
         """Reference (d, t, e) for the sequence's embedding x (t, e)."""
+
+
+def _built(given: Any) -> Any:
+    if isinstance(given, np.ndarray):
+        return ArrayReference(values=given)
+    if isinstance(given, list | tuple):
+        return Several(of=given)
+    return REFERENCES.build(given)
+
+
+Starts = Annotated[Reference, PlainValidator(_built)]
+"""A setting: a reference by name, table or component; a list of them; or an array."""
 
 
 def is_one_hot(model: Model) -> bool:
@@ -69,6 +90,8 @@ def _one_hot_only(name: str, model: Model) -> None:
 class Zero:
     """All zeros: no base, or no token, at all."""
 
+    draws: ClassVar[int] = 1
+
     def embedded(
         self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
     ) -> Tensor:
@@ -78,6 +101,8 @@ class Zero:
 @component
 class Uniform:
     """A quarter of every base (one-hot networks)."""
+
+    draws: ClassVar[int] = 1
 
     def embedded(
         self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
@@ -89,6 +114,8 @@ class Uniform:
 @component
 class Frequencies:
     """The sequence's own base frequencies at every position (one-hot networks)."""
+
+    draws: ClassVar[int] = 1
 
     def embedded(
         self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
@@ -130,6 +157,8 @@ class ShuffledReference:
 class TokenReference:
     """One token everywhere, special tokens kept: `mask`, `pad`, `unknown` or the base `n`."""
 
+    draws: ClassVar[int] = 1
+
     token: Literal["mask", "pad", "unknown", "n"] = "mask"
 
     def embedded(
@@ -158,3 +187,90 @@ class TokenReference:
             ids = np.full((1, len(tokens)), token_id)
         batch = Batch(torch.from_numpy(np.ascontiguousarray(ids)).to(x.device), None)
         return bases_only(embed(model, batch), x, tokens)
+
+
+@component
+class ArrayReference:
+    """Values of one's own, special tokens kept; in Python an array stands for it.
+
+    Attributes
+    ----------
+    values : (e,), (t, e) or (d, t, e) float
+        One row for all tokens; or a row for each of the t tokens, of which those of special
+        tokens are not read; or d such references. e is 4 (A, C, G, T) for one-hot networks.
+    """
+
+    values: Annotated[Any, PlainValidator(lambda given: _nested(np.asarray(given, float)))]
+
+    @model_validator(mode="after")
+    def _finite(self) -> ArrayReference:
+        values = np.asarray(self.values)
+        if not 1 <= values.ndim <= 3 or not values.size or not np.isfinite(values).all():
+            raise ValueError(
+                f"values have shape {values.shape}; allowed are finite numbers of shape (e,), "
+                "(t, e) or (d, t, e)"
+            )
+        return self
+
+    @property
+    def draws(self) -> int:
+        return len(self.values) if np.ndim(self.values) == 3 else 1
+
+    def embedded(
+        self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
+    ) -> Tensor:
+        values = torch.tensor(self.values, dtype=x.dtype, device=x.device)
+        if values.shape[-1] != x.shape[-1] or (values.ndim > 1 and values.shape[-2] != len(x)):
+            raise DataError(
+                f"Record {record.id!r} is embedded as {len(x)} tokens of {x.shape[-1]} numbers, "
+                f"and the reference has shape {tuple(values.shape)}; give ({x.shape[-1]},) or "
+                f"{tuple(x.shape)}."
+            )
+        return bases_only(values.expand(self.draws, *x.shape), x, tokens)
+
+
+def _nested(array: Any) -> Any:
+    """Nested tuples: settings are compared, and kept as JSON."""
+    return tuple(map(_nested, array)) if array.ndim else float(array)
+
+
+@component
+class Several:
+    """References of several kinds, which a list stands for.
+
+    Scores are the mean of what each of them gives; one of many draws counts as one.
+
+    Attributes
+    ----------
+    of : list of Reference
+    """
+
+    of: tuple[Starts, ...]
+
+    @field_validator("of")
+    @classmethod
+    def _some(cls, of: tuple[Reference, ...]) -> tuple[Reference, ...]:
+        if not of or any(isinstance(reference, Several) for reference in of):
+            raise ValueError("a list of references has at least one, and no lists in it")
+        return of
+
+    @property
+    def draws(self) -> int:
+        return sum(reference.draws for reference in self.of)
+
+    def embedded(
+        self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
+    ) -> Tensor:
+        return torch.cat([one.embedded(record, tokens, x, model, rng) for one in self.of])
+
+
+def shares(reference: Reference) -> Floats:
+    """How much each of d starts counts in each of the m references that are compared, (m, d).
+
+    Compared are the members of a list, or else the draws of a single reference.
+    """
+    draws = [1] * reference.draws
+    if isinstance(reference, Several):
+        draws = [one.draws for one in reference.of]
+    of = np.repeat(np.arange(len(draws)), draws)
+    return (of == np.arange(len(draws))[:, None]) / np.array(draws)[:, None]
