@@ -16,8 +16,11 @@ from basewise.data.grammar import PromoterGrammar
 from basewise.errors import CapabilityError, ConfigError, DataError, StoreError
 from basewise.report import write_report
 from basewise.study import load_study, open_run, run_study
-from basewise.study.plan import progress_of
-from basewise.study.run import Ledger
+from basewise.study.models import Dnabert2
+from basewise.study.plan import plan, progress_of
+from basewise.study.run import STEPS, Ledger
+from basewise.study.watch import Silent
+from basewise.tokenize.learning import learn_bpe
 
 STUDY = """
 [study]
@@ -142,6 +145,29 @@ def test_the_lock_runs_the_study_again(home, finished, tmp_path):
     assert finished.lock["places"] == again.lock["places"]
 
 
+@pytest.mark.parametrize(
+    "step, made", [("audit", "audit.json"), ("explain", "attributions/cnn/shap-")]
+)
+def test_what_code_of_before_made_is_made_again(home, copied, monkeypatch, step, made):
+    monkeypatch.setitem(STEPS, step, STEPS[step] + 1)
+    before = snapshot(copied)
+    run_study(load_study(home / "tiny.toml"), copied, home)
+    new = changed(copied, before)
+    assert [name for name in new if name.startswith(made)]
+    assert not [name for name in new if name.startswith(("models", "data"))]
+
+
+def test_a_tokenizer_file_is_part_of_what_a_model_depends_on(tmp_path):
+    file = tmp_path / "tokenizer.json"
+    source = Dnabert2(tokenizer={"type": "bpe", "file": str(file)})
+    origins = []
+    for entries in (20, 24):
+        learn_bpe(["ACGTTGCAACGGTTAACCGGATAT" * 20], entries, file)
+        origins.append(source.origin())
+    assert len(set(origins)) == 2
+    assert Dnabert2().origin() == ""
+
+
 def test_a_broken_part_is_made_again(home, finished):
     part = next(finished.parts("cnn", "occlusion"))
     whole = part.read_bytes()
@@ -213,6 +239,62 @@ def test_a_target_that_is_no_class_is_refused_before_anything_is_trained(home, t
     (tmp_path / "tiny.toml").write_text(STUDY.replace('label = "promoter"', 'label = "promotor"'))
     with pytest.raises(ConfigError, match="its classes are non-promoter, promoter"):
         run_study(load_study(tmp_path / "tiny.toml"), tmp_path / "run", home)
+    assert not (tmp_path / "run" / "models").exists()
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        (
+            'type = "kernel_shap"\nunits = { type = "windows", size = 20 }\nevaluations = 60',
+            'type = "exact_shapley"\nunits = { type = "windows", size = 5 }',
+            r"\[explainers.shap\] with \[models.cnn\]: .* at most 16 units; .* has 30",
+        ),
+        (
+            "evaluations = 60",
+            "evaluations = 8",
+            r"\[explainers.shap\] .*evaluations = 8 is too few",
+        ),
+        (
+            "[biology]",
+            "[explainers.attention]\n[biology]",
+            r"explainers.attention\] .*no attention",
+        ),
+        ('label = "promoter"', 'label = "promoter"\nread = "value"', r"\[models.cnn\]: .*'value'"),
+        (
+            'units = "bases"',
+            'units = "bases"\nmasking = "mask"',
+            r"\[explainers.occlusion\] .* no mask token",
+        ),
+    ],
+)
+def test_what_an_explainer_cannot_do_is_refused_before_training(home, tmp_path, old, new, message):
+    assert old in STUDY
+    (tmp_path / "tiny.toml").write_text(STUDY.replace(old, new, 1))
+    with pytest.raises((ConfigError, CapabilityError), match=message) as caught:
+        run_study(load_study(tmp_path / "tiny.toml"), tmp_path / "run", home)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "models").exists()
+    with pytest.raises((ConfigError, CapabilityError), match=message):
+        plan(load_study(tmp_path / "tiny.toml"), home)
+
+
+def test_a_test_sequence_that_is_too_long_is_refused_before_training(home, tmp_path):
+    for name in ("train", "dev", "test"):
+        (tmp_path / f"{name}.csv").write_bytes((home / f"{name}.csv").read_bytes())
+    with open(tmp_path / "test.csv", "a") as file:
+        file.write("ACGT" * 60 + ",1\n")
+    start, end = STUDY.index("[models.cnn]"), STUDY.index("[target]")
+    model = (
+        '[models.nt]\ntype = "nucleotide_transformer"\n'
+        "network = { hidden_size = 16, num_hidden_layers = 1, num_attention_heads = 2, "
+        "intermediate_size = 16, max_position_embeddings = 34 }\n"
+    )
+    (tmp_path / "tiny.toml").write_text(STUDY[:start] + model + STUDY[end:])
+    with pytest.raises(
+        DataError, match=r"\[models.nt\]: Record 'test:41' has 240 bases, .* at most"
+    ):
+        run_study(load_study(tmp_path / "tiny.toml"), tmp_path / "run", tmp_path)
     assert not (tmp_path / "run" / "models").exists()
 
 
@@ -334,12 +416,22 @@ def test_a_saved_model_that_changed_is_read_again(home, finished, tmp_path):
     assert second.lock["hashes"]["model saved"] != first
 
 
-def test_what_a_failed_run_left_of_another_study_is_not_shown(home, copied, tmp_path):
-    """Windows of 5 bases are too many for exact Shapley values: the run fails at explaining."""
-    failing = STUDY.replace('"kernel_shap"', '"exact_shapley"').replace("evaluations = 60", "")
-    (tmp_path / "tiny.toml").write_text(failing.replace("size = 20", "size = 5"))
-    with pytest.raises(CapabilityError, match="at most 16 units"):
-        run_study(load_study(tmp_path / "tiny.toml"), copied, home)
+class Stopping(Silent):
+    """Stops the run where a step begins."""
+
+    def __init__(self, title: str):
+        self._title = title
+
+    def step(self, title, total=None):
+        if title == self._title:
+            raise KeyboardInterrupt
+        return super().step(title, total)
+
+
+def test_what_a_stopped_run_left_of_earlier_settings_is_not_shown(home, copied, tmp_path):
+    (tmp_path / "tiny.toml").write_text(STUDY.replace("evaluations = 60", "evaluations = 62"))
+    with pytest.raises(KeyboardInterrupt):
+        run_study(load_study(tmp_path / "tiny.toml"), copied, home, Stopping("explain cnn by shap"))
     found = open_run(copied)
     assert not found.model_metrics.empty
     for table in (found.explainer_metrics, found.hits, found.attribution_enrichment):

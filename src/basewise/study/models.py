@@ -1,6 +1,7 @@
 """Where a study's models come from: trained from scratch, or a saved one.
 
-Each component's verb is `model(name, train, dev, folder, seed, progress) -> Model`.
+Each component's verb is `model(name, train, dev, folder, seed, progress) -> Model`; before it,
+`untrained(name, train, folder, seed) -> Model` shows what it would train.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import Field, PlainValidator, model_validator
@@ -46,6 +48,9 @@ class Source(Protocol):
 
     def origin(self) -> str:
         """What the model depends on beside the settings, the data and the seed."""
+
+    def untrained(self, name: str, train: Sequence[Record], folder: Path, seed: int) -> Model:
+        """The model as training finds it, for its outputs, tokens and abilities."""
 
     def model(
         self,
@@ -124,6 +129,12 @@ class FromScratch(ABC):
         progress: Progress,
     ) -> Model:
         """Train the network, choosing the epoch on dev; resumes from checkpoints in `folder`."""
+        fresh = self.untrained(name, train, folder, seed)
+        stages = _stages(self.training, self.stages)
+        return _train(fresh, stages, train, dev, folder, seed, progress)
+
+    def untrained(self, name: str, train: Sequence[Record], folder: Path, seed: int) -> Model:
+        """The network with its first weights; a vocabulary that is learned goes to `folder`."""
         import torch
 
         labels, cls = _labels(train), NETWORKS.get(self.type_)
@@ -138,9 +149,7 @@ class FromScratch(ABC):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = cls(cls.config_class(num_labels=len(labels), **settings))
-        fresh = Model(network=network, tokenizer=tokenizer, labels=labels, name=name)
-        stages = _stages(self.training, self.stages)
-        return _train(fresh, stages, train, dev, folder, seed, progress)
+        return Model(network=network, tokenizer=tokenizer, labels=labels, name=name)
 
     def _tokenizer(self, train: Sequence[Record], folder: Path) -> Tokenizer:
         return Nucleotide()
@@ -208,6 +217,9 @@ class LanguageModel(FromScratch):
             return self._own(train, folder)
         built: Tokenizer = TOKENIZERS.build(self.tokenizer)
         return built
+
+    def origin(self) -> str:
+        return _vocabulary_digest(self.tokenizer)
 
     def _own(self, train: Sequence[Record], folder: Path) -> Tokenizer:
         from basewise.tokenize.learning import learn_bpe
@@ -304,7 +316,8 @@ class Checkpoint:
         return self
 
     def origin(self) -> str:
-        return files_digest(checkpoint_folder(self.path, self.revision))
+        weights = files_digest(checkpoint_folder(self.path, self.revision))
+        return weights + _vocabulary_digest(self.tokenizer)
 
     def model(
         self,
@@ -316,6 +329,14 @@ class Checkpoint:
         progress: Progress,
     ) -> Model:
         """Load the checkpoint and, with a training, fine-tune it; resumes from `folder`."""
+        model = self.untrained(name, train, folder, seed)
+        if self.training is None:
+            return model
+        stages = _stages(self.training, self.stages)
+        return _train(model, stages, train, dev, folder, seed, progress)
+
+    def untrained(self, name: str, train: Sequence[Record], folder: Path, seed: int) -> Model:
+        """The checkpoint, with a new head where there is a training."""
         import torch
 
         tokenizer = None if self.tokenizer is None else TOKENIZERS.build(self.tokenizer)
@@ -329,7 +350,7 @@ class Checkpoint:
             )
         with torch.random.fork_rng():
             torch.manual_seed(seed)  # of the new head
-            model = Model.load(
+            return Model.load(
                 self.path,
                 revision=self.revision,
                 tokenizer=tokenizer,
@@ -338,8 +359,16 @@ class Checkpoint:
                 pooling=self.pooling,
                 name=name,
             )
-        stages = _stages(self.training, self.stages)
-        return _train(model, stages, train, dev, folder, seed, progress)
+
+
+def _vocabulary_digest(settings: Mapping[str, Any] | None) -> str:
+    """A hash of the tokenizer, whose vocabulary may lie in a file that its settings only name."""
+    if settings is None:
+        return ""
+    tokenizer: Tokenizer = TOKENIZERS.build(settings)
+    with TemporaryDirectory() as folder:
+        tokenizer.save(Path(folder))
+        return files_digest(Path(folder))
 
 
 def files_digest(folder: Path) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from basewise.study.checked import check
+from basewise.study.rehearsal import rehearse
 from basewise.study.results import Run
-from basewise.study.run import PART
+from basewise.study.run import PART, drawn
 from basewise.study.study import Study
 
 __all__ = ["plan", "progress_of"]
@@ -15,9 +16,11 @@ __all__ = ["plan", "progress_of"]
 def plan(study: Study, data: Path | None = None) -> list[str]:
     """Read and validate the data, and say how much there is to do; nothing is written."""
     splits = study.data.splits(data, study.about.seed)
-    check(study, {name: split.records for name, split in splits.items()})
-    n = study.about.explained or len(splits["test"].records)
-    n = min(n, len(splits["test"].records))
+    records = {name: split.records for name, split in splits.items()}
+    check(study, records)
+    explained = drawn(records["test"], study.about.explained, study.about.seed)
+    rehearse(study, records, explained)
+    n = len(explained)
     lines = [
         f"{name}: {len(split.records):,} records from {split.source}"
         for name, split in splits.items()

@@ -1,8 +1,9 @@
 """What lies in the folder of a run, and how to read it.
 
 ```
-<run>/study.toml              the study as it was given
-      lock.json               every default filled in, versions, hashes, seeds: it re-runs the study
+<run>/lock.json               every default filled in, versions, hashes, seeds: it re-runs the study
+      steps.json              which steps are done, and for what
+      running.json            who runs here now; gone when nobody does
       log.jsonl               what happened, a line each
       data/<split>.parquet    the records of each split;  data/summary.json: counts and sources
       audit.json

@@ -35,15 +35,32 @@ from basewise.store import (
 )
 from basewise.study import biology, measures
 from basewise.study.checked import check
+from basewise.study.identity import refuse_another_file, refuse_other_data
 from basewise.study.models import files_digest
+from basewise.study.owner import owned
+from basewise.study.rehearsal import rehearse
 from basewise.study.results import Run
 from basewise.study.study import FORMAT, Study
 from basewise.study.watch import Log, Silent, Step, Watcher
 from basewise.train.baseline import Baseline, KmerBaseline
 from basewise.types import Attribution, Record
 
-__all__ = ["Ledger", "run_study"]
+__all__ = ["Ledger", "drawn", "run_study"]
 
+# Counts, step by step, how often the code has changed what it makes of the same settings and
+# files; raised with such a change, so that results of before are made again. Not the version of
+# basewise: most releases change nothing here, and none of them should train a model anew. Which
+# version made a run stands in its lock.
+STEPS = {
+    "prepare": 1,
+    "rehearse": 1,
+    "audit": 1,
+    "train": 1,
+    "predict": 1,
+    "explain": 1,
+    "evaluate": 1,
+    "biology": 1,
+}
 PART = 100  # records in one part file
 SPLITS = ("train", "dev", "test")
 PREPARED = [f"data/{name}.parquet" for name in (*SPLITS, "explained")] + ["data/summary.json"]
@@ -71,11 +88,18 @@ def run_study(
     Raises
     ------
     ConfigError
-        If the target's label is no class of the data.
+        If the target's label is no class of the data, or the folder holds another study.
+    StoreError
+        If another process runs in the folder.
     DataError, CapabilityError, StoreError
         As the steps meet them; earlier results stay as they are.
     """
-    return _Runner(study, folder, data, watcher or Silent()).run()
+    watcher = watcher or Silent()
+    with owned(folder) as left:
+        if left:
+            watcher.note(f"{folder} was left by {left}, which is gone; its run continues.")
+        refuse_another_file(study, folder)
+        return _Runner(study, folder, data, watcher).run()
 
 
 class _Runner:
@@ -84,10 +108,12 @@ class _Runner:
     def __init__(self, study: Study, folder: Path, data: Path | None, watcher: Watcher):
         self.study, self.folder, self.data, self.watcher = study, folder, data, watcher
         self.seed = study.about.seed
+        self.origins = {name: source.origin() for name, source in study.models.items()}
         self.log = Log(folder / "log.jsonl")
         self.steps = Ledger(folder / "steps.json")
         self.lock: dict[str, Any] = {
             "format": FORMAT,
+            "file": study.file,
             **study.settings(),
             "places": {},
             "versions": _versions(),
@@ -111,18 +137,21 @@ class _Runner:
 
     def prepare(self) -> dict[str, list[Record]]:
         """Read and validate the splits, draw the records to explain, write the lock."""
-        with self.watcher.step("prepare", 3) as step:
+        with self.watcher.step("read", None):
             splits = self.study.data.splits(self.data, self.seed)
             records = {name: split.records for name, split in splits.items()}
-            check(self.study, records)
-            explained = _drawn(records["test"], self.study.about.explained, self.seed)
             # By split: a record that moves from one to another is other data.
             self.lock["hashes"]["data"] = fingerprint([digest(records[s]) for s in SPLITS])
+            refuse_other_data(self.study, records, self.lock["hashes"]["data"], self.folder)
+            check(self.study, records)
+            explained = drawn(records["test"], self.study.about.explained, self.seed)
             self.lock["hashes"]["explained"] = digest(explained)
-            self.save_lock()
-            summary = {name: _summary(split) for name, split in splits.items()}
-            said = fingerprint(self.lock["hashes"], summary, FORMAT)
-            if not self.steps.done("prepare", said, *PREPARED):
+        self.rehearse(records, explained)
+        self.save_lock()
+        summary = {name: _summary(split) for name, split in splits.items()}
+        said = _said("prepare", self.lock["hashes"], summary)
+        if not self.steps.done("prepare", said, *PREPARED):
+            with self.watcher.step("prepare", len(SPLITS)) as step:
                 for i, name in enumerate(SPLITS, 1):
                     write_records(self.folder / "data" / f"{name}.parquet", records[name])
                     step.at(i)
@@ -132,9 +161,23 @@ class _Runner:
         self.holds("prepare")
         return records
 
+    def rehearse(self, records: dict[str, list[Record]], explained: list[Record]) -> None:
+        """Try every explainer on every model before any is trained; nothing is kept of it."""
+        said = _said(
+            "rehearse",
+            [self.lock[table] for table in ("models", "explainers", "target")],
+            self.origins,
+            self.lock["hashes"],
+            self.seed,
+        )
+        if not self.steps.done("rehearse", said):
+            with self.watcher.step("rehearse", None) as step:
+                rehearse(self.study, records, explained, step.at)
+            self.steps.record("rehearse", said)
+
     def audit(self, records: dict[str, list[Record]]) -> None:
         """Say what is wrong with the data before a model is trained on them."""
-        said = fingerprint(self.lock["hashes"]["data"], FORMAT)
+        said = _said("audit", self.lock["hashes"]["data"])
         with self.watcher.step("audit", None):
             if not self.steps.done("audit", said, "audit.json"):
                 found = audit(**records)
@@ -147,9 +190,8 @@ class _Runner:
         models = {}
         for name, source in self.study.models.items():
             settings = self.lock["models"][name]
-            said = fingerprint(
-                settings, source.origin(), self.lock["hashes"]["data"], self.seed, FORMAT
-            )
+            data = self.lock["hashes"]["data"]
+            said = _said("train", settings, self.origins[name], data, self.seed)
             place, key = self.folder / "models" / name, f"model {name}"
             if not self.steps.done(key, said, f"models/{name}"):
                 aside = place.with_name(f".{name}-{said}")
@@ -170,7 +212,7 @@ class _Runner:
     def predict(self, models: dict[str, Model], records: dict[str, list[Record]]) -> None:
         """Predict dev and test with every model and the baseline, and measure."""
         hashes = {k: v for k, v in self.lock["hashes"].items() if k != "explained"}
-        said = fingerprint(hashes, self.study.target.label, self.seed, FORMAT)
+        said = _said("predict", hashes, self.study.target.label, self.seed)
         predicted = [f"predictions/{name}.parquet" for name in models]
         if self.steps.done("predict", said, "metrics/models.parquet", *predicted):
             self.holds("predict")
@@ -234,20 +276,20 @@ class _Runner:
 
     def place(self, model: str, explainer: str) -> Path:
         """Where one model's attributions by one explainer lie, following from what made them."""
-        said = fingerprint(
+        said = _said(
+            "explain",
             self.lock["explainers"][explainer],
             self.lock["target"],
             self.lock["hashes"]["explained"],
             self.lock["hashes"][f"model {model}"],
             self.seed,
             PART,
-            FORMAT,
         )
         return self.folder / "attributions" / model / f"{explainer}-{said}"
 
     def evaluate(self) -> None:
         """Measure the explainers: cost, completeness, and truth found where truth is known."""
-        said = fingerprint(self.lock["places"], FORMAT)
+        said = _said("evaluate", self.lock["places"])
         made = ("metrics/explainers.parquet", "metrics/localisation.parquet")
         if self.steps.done("evaluate", said, *made):
             self.holds("evaluate")
@@ -273,9 +315,8 @@ class _Runner:
         if settings.panel == "none":
             return
         tss = self.study.data.tss
-        said = fingerprint(
-            self.lock["biology"], self.lock["places"], self.lock["hashes"]["data"], tss, FORMAT
-        )
+        data = self.lock["hashes"]["data"]
+        said = _said("biology", self.lock["biology"], self.lock["places"], data, tss)
         if self.steps.done("biology", said, *BIOLOGY):
             self.holds("biology")
             return
@@ -356,6 +397,11 @@ def whole_part(path: Path) -> bool:
     return True
 
 
+def _said(step: str, *values: Any) -> str:
+    """The fingerprint of a step: of all that it depends on, and of what its code makes of it."""
+    return fingerprint(step, STEPS[step], FORMAT, *values)
+
+
 def digest(records: Sequence[Record]) -> str:
     """A hash of everything the records hold."""
     found = hashlib.sha256()
@@ -364,7 +410,8 @@ def digest(records: Sequence[Record]) -> str:
     return found.hexdigest()[:16]
 
 
-def _drawn(records: list[Record], n: int, seed: int) -> list[Record]:
+def drawn(records: list[Record], n: int, seed: int) -> list[Record]:
+    """`n` of the records, in their order; all where 0 are asked for."""
     if n == 0 or n >= len(records):
         return records
     rows = np.random.default_rng([seed, 1]).permutation(len(records))[:n]

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["DATASETS", "FORMAT", "MODELS", "About", "Biology", "Study", "load_study", "study_from"]
+__all__ = [
+    "DATASETS",
+    "FORMAT",
+    "MODELS",
+    "TABLES",
+    "About",
+    "Biology",
+    "Study",
+    "load_study",
+    "study_from",
+]
 
 DATASETS = Registry(
     "data set",
@@ -98,6 +108,7 @@ class Study:
     target: Target
     explainers: Mapping[str, Any]
     biology: Biology
+    file: str = ""  # the name of its file, where it has one: what a run's folder knows it by
 
     def settings(self) -> dict[str, Any]:
         """The study as tables, every default filled in; `study_from` builds it again."""
@@ -116,7 +127,7 @@ class Study:
 
 
 TABLES = ("study", "data", "models", "target", "explainers", "biology")
-FORMAT = 1  # of a run's folder and its lock file; part of every fingerprint
+FORMAT = 1  # of a run's folder and its lock file; part of the fingerprint of every step
 
 
 def load_study(path: str | Path) -> Study:
@@ -145,10 +156,12 @@ def load_study(path: str | Path) -> Study:
         raise ConfigError(f"{path}: {error}{advice}") from None
     except ValueError as error:
         raise ConfigError(f"{path}: {error}.") from None
+    file = path.name
     if path.suffix == ".json":
+        file = tables.get("file", "") if isinstance(tables, dict) else ""
         tables = _of_lock(path, tables)
     try:
-        return study_from(tables)
+        return dataclasses.replace(study_from(tables), file=file)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
