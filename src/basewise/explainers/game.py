@@ -15,7 +15,7 @@ import numpy as np
 
 from basewise.types import Bools, Floats
 
-__all__ = ["Board", "Estimate", "Game", "Play", "play", "play_one"]
+__all__ = ["Board", "Estimate", "Game", "Key", "Play", "error_of_draws", "play", "play_one"]
 
 ROWS_AT_ONCE = 4096  # rows that wait for a value at one time
 LONG = 1024  # tokens; longer rows count as several, so that memory stays bounded
@@ -49,23 +49,26 @@ class Board(Protocol):
 
 B = TypeVar("B", bound=Board)
 T = TypeVar("T")
+Key = bytes | int
 
 
 class Game:
     """What one record's estimator may know: the number of units and the two ends.
 
-    Never asks for a coalition twice; `evaluations` counts the rows paid for, exactly.
+    Never asks for a coalition twice; `evaluations` counts the rows paid for, exactly. The
+    value of a coalition is the mean over the draws of the masking.
 
     Attributes
     ----------
-    n_units : int
+    n_units, draws : int
     full, empty : float
         Values with every unit present, and with none.
     """
 
     def __init__(self, n_units: int, draws: int = 1):
-        self.n_units, self._draws = n_units, draws
-        self._seen: dict[bytes, float] = {}
+        self.n_units, self.draws = n_units, draws
+        self._seen: dict[Key, float] = {}
+        self._drawn: dict[Key, Floats] = {}
         self._full, self._empty = keys_of(self.ends)
 
     @property
@@ -83,25 +86,101 @@ class Game:
 
     @property
     def evaluations(self) -> int:
-        return len(self._seen) * self._draws
+        return len(self._seen) * self.draws
 
-    def unknown(self, keys: Sequence[bytes]) -> dict[bytes, int]:
+    def unknown(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The distinct keys that were never valued, each with a row that has it."""
-        return {key: row for row, key in enumerate(keys) if key not in self._seen}
+        rows = dict(zip(keys, range(len(keys)), strict=True))
+        for key in rows.keys() & self._seen.keys():
+            del rows[key]
+        return rows
 
-    def learn(self, keys: Iterable[bytes], values: Floats) -> None:
-        """Take note of values, (m,)."""
-        self._seen.update(zip(keys, values.tolist(), strict=True))
+    def learn(self, keys: Iterable[Key], values: Floats) -> None:
+        """Take note of values, (m,), or of those of every draw, (m, draws)."""
+        if self.draws > 1:
+            keys = list(keys)
+            self._drawn.update(zip(keys, values, strict=True))
+            values = values.mean(1)
+        self._seen.update(zip(keys, values.ravel().tolist(), strict=True))
 
-    def values(self, keys: Sequence[bytes]) -> Floats:
+    def values(self, keys: Sequence[Key]) -> Floats:
         """Values, (n,), of coalitions that are all known."""
         return np.fromiter(map(self._seen.__getitem__, keys), float, len(keys))
 
+    def one_draw(self, draw: int) -> Game:
+        """The game of a single draw, as far as it was played."""
+        game = Game(self.n_units)
+        game._seen = {key: float(values[draw]) for key, values in self._drawn.items()}
+        return game
 
-def keys_of(present: Bools) -> list[bytes]:
-    """A key for each coalition, (n, u)."""
+    def spread(self) -> dict[str, float]:
+        """Standard errors that the draws leave in values; nothing where there is one draw.
+
+        Returns
+        -------
+        dict
+            `value_error`, the root mean square over all coalitions played, and
+            `baseline_error`, that of the empty one.
+        """
+        if self.draws == 1:
+            return {}
+        values = np.stack([self._drawn[self._empty], *self._drawn.values()])
+        errors = values.std(1, ddof=1) / np.sqrt(self.draws)
+        return {
+            "value_error": float(np.sqrt(np.mean(errors[1:] ** 2))),
+            "baseline_error": float(errors[0]),
+        }
+
+    def replay(self, estimator: Callable[[Game], Play]) -> Estimate | None:
+        """What the estimator finds by what is known; None where it asks for more than that."""
+        moves = estimator(self)
+        try:
+            asked = next(moves)
+            while not self.unknown(keys := keys_of(asked)):
+                asked = moves.send(self.values(keys))
+        except StopIteration as stop:
+            found: Estimate = stop.value
+            return found
+        return None
+
+
+def error_of_draws(game: Game, estimator: Callable[[], Callable[[Game], Play]]) -> Floats | None:
+    """Standard errors of scores, (u,), that come from the draws of the masking.
+
+    The estimator plays the game of each draw by itself; the scores of the mean game are their
+    mean wherever it is linear in the values. Nothing is evaluated again.
+
+    Parameters
+    ----------
+    estimator : callable
+        Makes the estimator anew, with the random numbers it had.
+
+    Returns
+    -------
+    (u,) float or None
+        None with one draw, and where what the estimator asks for depends on the values it
+        receives, so that other draws would have led it elsewhere.
+    """
+    if game.draws == 1:
+        return None
+    scores = []
+    for draw in range(game.draws):
+        estimate = game.one_draw(draw).replay(estimator())
+        if estimate is None:
+            return None
+        scores.append(estimate.scores)
+    return np.asarray(np.std(scores, axis=0, ddof=1) / np.sqrt(game.draws))
+
+
+def keys_of(present: Bools) -> list[Key]:
+    """A key for each coalition, (n, u): its bits, as a number where 64 are enough."""
     packed = np.packbits(present, axis=1)
-    text, width = packed.tobytes(), packed.shape[1]
+    width = packed.shape[1]
+    if width <= 8:
+        numbers = np.zeros((len(packed), 8), np.uint8)
+        numbers[:, :width] = packed
+        return list(numbers.view(np.uint64).ravel().tolist())
+    text = packed.tobytes()
     return [text[i : i + width] for i in range(0, len(text), width)]
 
 
@@ -112,7 +191,7 @@ class _Player(Generic[T, B]):
         self.name, self.board = name, board
         self.game = Game(board.n_units, board.draws)
         self._moves = _opened(self.game, estimator)
-        self._keys: list[bytes] | None = None
+        self._keys: list[Key] | None = None
 
     def ask(self) -> Bools:
         """The coalitions it asks for next, (n, u); `StopIteration` holds its estimate."""
@@ -123,7 +202,7 @@ class _Player(Generic[T, B]):
         self._keys = keys_of(asked)
         new = self.game.unknown(self._keys)
         self._new = list(new)
-        return asked[list(new.values())]
+        return asked if len(new) == len(asked) else asked[list(new.values())]
 
     def hear(self, values: Floats) -> None:
         """Take the values of what it asked for."""
@@ -153,7 +232,8 @@ def play(
     ----------
     boards : iterable of (name, board, estimator)
     evaluate : callable
-        Values of coalitions of several boards at once.
+        Values of coalitions of several boards at once: (n,), or (n, draws) where a board has
+        several.
     """
     waiting = (_Player(*each) for each in boards)
     seated: deque[_Player[T, B]] = deque()

@@ -8,7 +8,7 @@ where bases change and tokens are not bases, the sequence is tokenised again, op
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
@@ -29,6 +29,10 @@ __all__ = ["MaskToken", "Masking", "NBases", "PadToken", "Sampled", "Shuffled", 
 class Masking(Protocol):
     """Says how the units of a sequence look when they are switched off."""
 
+    @property
+    def draws(self) -> int:
+        """Rows made for each coalition, whose values are averaged."""
+
     def switchboard(
         self, record: Record, tokens: Tokens, units: Ints, model: Model, rng: np.random.Generator
     ) -> Switchboard: ...
@@ -47,6 +51,8 @@ def _special(name: str, token_id: int | None, tokens: Tokens, units: Ints) -> Sw
 class MaskToken:
     """Absent tokens become the mask token (for models trained to fill it in)."""
 
+    draws: ClassVar[int] = 1
+
     def switchboard(
         self, record: Record, tokens: Tokens, units: Ints, model: Model, rng: np.random.Generator
     ) -> Switchboard:
@@ -56,6 +62,8 @@ class MaskToken:
 @component
 class PadToken:
     """Absent tokens become the padding token, in place and attended to."""
+
+    draws: ClassVar[int] = 1
 
     def switchboard(
         self, record: Record, tokens: Tokens, units: Ints, model: Model, rng: np.random.Generator
@@ -67,6 +75,8 @@ class PadToken:
 class UnknownToken:
     """Absent tokens become the unknown token."""
 
+    draws: ClassVar[int] = 1
+
     def switchboard(
         self, record: Record, tokens: Tokens, units: Ints, model: Model, rng: np.random.Generator
     ) -> Switchboard:
@@ -76,6 +86,8 @@ class UnknownToken:
 @component
 class NBases:
     """Absent bases become N, the unknown base; refused where an N moves the other tokens."""
+
+    draws: ClassVar[int] = 1
 
     def switchboard(
         self, record: Record, tokens: Tokens, units: Ints, model: Model, rng: np.random.Generator

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from pydantic import PlainValidator
 
 from basewise.explainers import MASKINGS, UNITS
-from basewise.explainers.game import Game, Play, play
+from basewise.explainers.count import Count
+from basewise.explainers.game import Estimate, Game, Play, error_of_draws, play
 from basewise.explainers.masking import Masking, NBases
-from basewise.explainers.units import Bases, Units, disjoint, random_numbers, tokens_of
+from basewise.explainers.units import Bases, Cut, Units, cut, random_numbers, tokens_of
 from basewise.models.evaluator import Evaluator
-from basewise.models.switchboards import Switchboard
+from basewise.models.switchboards import Grouped, Switchboard
 from basewise.registry import Registry, component, settings_of
-from basewise.types import Attribution, Ints, Kind, Record, Target
+from basewise.types import Attribution, Floats, Kind, Record, Target
 
 if TYPE_CHECKING:
     from basewise.models.model import Model
@@ -29,12 +31,19 @@ __all__ = ["Perturbation"]
 class Perturbation(ABC):
     """Settings every perturbation explainer has.
 
+    Where a masking draws several times, the value of a coalition is the mean over draws. The
+    extras `value_error` and `baseline_error` are the standard errors that the draws leave in a
+    value (root mean square over coalitions) and in the baseline; the standard errors of scores
+    contain them too, unless what is asked for depends on the values.
+
     Attributes
     ----------
     units : Units
-        What is switched on and off: `bases`, `tokens`, `windows`.
+        What is switched on and off: `bases`, `tokens`, `windows`, `motifs`, `features`. The
+        extra `rest` is the score of the bases in none of them, where they are one more unit.
     masking : Masking
-        How a switched-off unit looks: `n`, `mask`, `shuffled`, `sampled`, ...
+        How a switched-off unit looks: `n`, `mask`, `shuffled`, `sampled`, ... The extra
+        `positions_shift` is 1 where what stands behind it moves.
     """
 
     kind: ClassVar[Kind]
@@ -46,6 +55,15 @@ class Perturbation(ABC):
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
         """Yield coalitions (n, u), receive their values (n,), return an `Estimate`."""
 
+    @abstractmethod
+    def coalitions(self, units: int) -> Count:
+        """How many coalitions of so many units will be valued, both ends among them."""
+
+    def cost(self, model: Model, record: Record) -> Count:
+        """How many evaluations explaining a record will take; refuses as `explain` does."""
+        units = cut(self.units, record, tokens_of(model, record)).n_units
+        return self.coalitions(units).times(self.masking.draws)
+
     def explain(
         self,
         model: Model,
@@ -56,18 +74,21 @@ class Perturbation(ABC):
     ) -> list[Attribution]:
         """One attribution per record; the coalitions of many records share batches."""
         found: dict[int, Attribution] = {}
-        spans: dict[int, Ints] = {}
+        seats: dict[int, _Seat] = {}
 
         def boards() -> Iterator[tuple[int, Switchboard, Callable[[Game], Play]]]:
             for i, record in enumerate(records):
                 rng = random_numbers(seed, record.id, Registry.name_of(self))
                 tokens = tokens_of(model, record)
-                spans[i] = disjoint(self.units.spans(record, tokens), record)
-                board = self.masking.switchboard(record, tokens, spans[i], model, rng)
-                yield i, board, partial(self.estimate, rng=rng)
+                units = cut(self.units, record, tokens)
+                board = self.masking.switchboard(record, tokens, units.spans, model, rng)
+                seats[i] = _Seat(units, board.shifts, partial(self._estimator, rng))
+                yield i, Grouped(board, units.unit) if units.rest else board, seats[i].estimator()
 
         settings = settings_of(self)
-        for i, game, estimate in play(boards(), Evaluator(model, target)):
+        for i, game, estimate in play(boards(), Evaluator(model, target).by_draw):
+            seat = seats.pop(i)
+            error = None if self.kind == "rule" else seat.error(game, estimate)
             found[i] = Attribution(
                 record_id=records[i].id,
                 sequence=records[i].sequence,
@@ -75,16 +96,41 @@ class Perturbation(ABC):
                 target=target,
                 method=Registry.name_of(self),
                 kind=self.kind,
-                spans=spans.pop(i),
-                scores=estimate.scores,
+                spans=seat.units.spans,
+                scores=seat.units.shared(estimate.scores, self.kind),
                 output=game.full,
                 baseline=game.empty,
                 evaluations=game.evaluations,
                 seed=seed,
                 settings=settings,
-                standard_error=estimate.standard_error,
-                extras=estimate.extras,
+                standard_error=None if error is None else seat.units.shared(error, self.kind),
+                extras=seat.extras(game, estimate),
             )
             if progress:
                 progress(found[i])
         return [found[i] for i in range(len(records))]
+
+    def _estimator(self, rng: np.random.Generator) -> Callable[[Game], Play]:
+        """The estimator with random numbers of its own: each begins with the same."""
+        return partial(self.estimate, rng=deepcopy(rng))
+
+
+class _Seat(NamedTuple):
+    """What of a record is needed again when its game is over."""
+
+    units: Cut
+    shifts: bool
+    estimator: Callable[[], Callable[[Game], Play]]
+
+    def error(self, game: Game, estimate: Estimate) -> Floats | None:
+        """Standard errors of the scores, (u,): of the estimator and of the masking's draws."""
+        drawn = error_of_draws(game, self.estimator)
+        if drawn is None or estimate.standard_error is None:
+            return estimate.standard_error if drawn is None else drawn
+        return np.hypot(drawn, estimate.standard_error)
+
+    def extras(self, game: Game, estimate: Estimate) -> dict[str, float]:
+        """What the estimator reports, and what units and masking do."""
+        rest = {"rest": float(estimate.scores[-1])} if self.units.rest else {}
+        shifts = {"positions_shift": 1.0} if self.shifts else {}
+        return {**estimate.extras, **game.spread(), **rest, **shifts}

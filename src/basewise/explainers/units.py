@@ -1,28 +1,47 @@
 """What is switched on and off: disjoint stretches of a sequence.
 
-Each component's verb is `spans(record, tokens) -> (u, 2) int`, 0-based half-open.
+Each component's verb is `spans(record, tokens) -> (u, 2) int`, 0-based half-open; its `rest`
+says what becomes of the bases in none of them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Annotated, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
 from basewise.errors import CapabilityError, DataError
 from basewise.registry import component
-from basewise.types import Ints, Record, Tokens
+from basewise.types import Floats, Ints, Kind, Record, Tokens
 
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
-__all__ = ["Bases", "TokenUnits", "Units", "Windows", "disjoint", "random_numbers", "tokens_of"]
+__all__ = [
+    "Bases",
+    "Cut",
+    "Rest",
+    "TokenUnits",
+    "Units",
+    "Windows",
+    "cut",
+    "disjoint",
+    "random_numbers",
+    "tokens_of",
+]
+
+Rest = Literal["one", "kept"]
+"""What becomes of the bases in no unit: together they are `one` more, or they are always `kept`."""
 
 
 class Units(Protocol):
     """Cuts a sequence into units."""
+
+    @property
+    def rest(self) -> Rest: ...
 
     def spans(self, record: Record, tokens: Tokens) -> Ints:
         """Disjoint units, (u, 2)."""
@@ -32,6 +51,8 @@ class Units(Protocol):
 class Bases:
     """One unit per base."""
 
+    rest: ClassVar[Rest] = "kept"
+
     def spans(self, record: Record, tokens: Tokens) -> Ints:
         at = np.arange(len(record.sequence))
         return np.stack([at, at + 1], axis=1)
@@ -40,6 +61,8 @@ class Bases:
 @component
 class Windows:
     """Windows of `size` bases side by side; the last may be shorter."""
+
+    rest: ClassVar[Rest] = "kept"
 
     size: Annotated[int, Field(ge=1)] = 10
 
@@ -53,6 +76,8 @@ class Windows:
 class TokenUnits:
     """One unit per token that covers bases; refused where tokens overlap."""
 
+    rest: ClassVar[Rest] = "kept"
+
     def spans(self, record: Record, tokens: Tokens) -> Ints:
         spans = tokens.spans[tokens.spans[:, 1] > tokens.spans[:, 0]]
         if (spans[1:, 0] < spans[:-1, 1]).any():
@@ -61,6 +86,61 @@ class TokenUnits:
                 "one hides nothing; use units='bases' or units='windows'."
             )
         return spans
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A sequence cut into units; only the rest of it may have several stretches.
+
+    Attributes
+    ----------
+    spans : (s, 2) int
+        Disjoint stretches.
+    unit : (s,) int
+        The unit of each; the rest is the last one.
+    rest : bool
+        Whether the last unit is the rest.
+    """
+
+    spans: Ints
+    unit: Ints
+    rest: bool
+
+    @property
+    def n_units(self) -> int:
+        return int(self.unit.max()) + 1
+
+    def shared(self, scores: Floats, kind: Kind) -> Floats:
+        """Scores of units, (u,), on stretches, (s,).
+
+        Stretches of one unit share its score by their numbers of bases, so the sum is kept;
+        those of a rule are all in it or all outside.
+        """
+        if not self.rest or kind == "rule":
+            return scores[self.unit]
+        bases = (self.spans[:, 1] - self.spans[:, 0]).astype(float)
+        found: Floats = (scores / np.bincount(self.unit, bases))[self.unit] * bases
+        return found
+
+
+def cut(units: Units, record: Record, tokens: Tokens) -> Cut:
+    """The units of a record, in the order of the sequence where they have a rest.
+
+    Raises
+    ------
+    DataError
+        As `disjoint` does.
+    """
+    spans = disjoint(units.spans(record, tokens), record)
+    if units.rest == "kept":
+        return Cut(spans, np.arange(len(spans)), rest=False)
+    spans = spans[np.argsort(spans[:, 0], kind="stable")]
+    rest = np.stack([[0, *spans[:, 1]], [*spans[:, 0], len(record.sequence)]], axis=1)
+    rest = rest[rest[:, 0] < rest[:, 1]]
+    unit = np.minimum(np.arange(len(spans) + len(rest)), len(spans))
+    stretches = np.concatenate([spans, rest])
+    order = np.argsort(stretches[:, 0], kind="stable")
+    return Cut(stretches[order], unit[order], rest=len(rest) > 0)
 
 
 def disjoint(units: Ints, record: Record) -> Ints:

@@ -51,8 +51,12 @@ class Evaluator:
         self._index = target.index(model.labels)
 
     def __call__(self, asked: Asked) -> list[Floats]:
-        """Values, one array (n,) per pair of a board and what is asked of it, n rows."""
-        found = [np.empty(len(wishes)) for _, wishes in asked]
+        """Values averaged over draws, (n,), for each pair of a board and n wishes."""
+        return [values.mean(1) for values in self.by_draw(asked)]
+
+    def by_draw(self, asked: Asked) -> list[Floats]:
+        """Values of every draw, (n, draws), for each pair of a board and n wishes."""
+        found = [np.empty((len(wishes), board.draws)) for board, wishes in asked]
         order = sorted(range(len(asked)), key=lambda i: asked[i][0].width)
         with borrowed(self.model.network):
             queue = [_Piece(i, 0, len(asked[i][1])) for i in order if len(asked[i][1])]
@@ -78,14 +82,12 @@ class Evaluator:
         asked: Asked,
         taken: Sequence[_Piece],
     ) -> None:
-        """Put the values of all pieces where they belong, averaged over draws."""
+        """Put the values of all pieces where they belong."""
         values, at = self._values(asked, taken), 0
         for piece in taken:
-            draws = asked[piece.board][0].draws
-            n = piece.stop - piece.start
-            rows = values[at : at + n * draws]
-            found[piece.board][piece.start : piece.stop] = rows.reshape(n, draws).mean(1)
-            at += n * draws
+            some = found[piece.board][piece.start : piece.stop]
+            some[:] = values[at : at + some.size].reshape(some.shape)
+            at += some.size
 
     def _values(self, asked: Asked, taken: Sequence[_Piece]) -> Floats:
         """The target, (n,), at the rows of all pieces."""

@@ -13,7 +13,17 @@ from basewise.types import Bools, Codes, Ints
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
-__all__ = ["BaseSwitch", "Switchboard", "TokenSwitch", "Variants", "tokenised"]
+__all__ = [
+    "BaseSwitch",
+    "Grouped",
+    "Shortened",
+    "Switchboard",
+    "TokenSwitch",
+    "Variants",
+    "covering",
+    "present_spans",
+    "tokenised",
+]
 
 
 class Variants(Protocol):
@@ -40,8 +50,12 @@ class Switchboard(Variants, Protocol):
     @property
     def n_units(self) -> int: ...
 
+    @property
+    def shifts(self) -> bool:
+        """Whether what stands behind a switched-off unit moves."""
 
-def _covering(spans: Ints, units: Ints) -> Ints:
+
+def covering(spans: Ints, units: Ints) -> Ints:
     """Which units touch each span, (s, m); the index `u` (always present) fills up.
 
     A span that several units touch is present only while all of them are.
@@ -56,12 +70,12 @@ def _covering(spans: Ints, units: Ints) -> Ints:
     return np.where(inside, order[np.minimum(at, len(order) - 1)], len(units))
 
 
-def _present(present: Bools, covering: Ints) -> Bools:
-    """Whether each span is present, (n, s), from units (n, u) and covering (s, m)."""
+def present_spans(present: Bools, touching: Ints) -> Bools:
+    """Whether each span is present, (n, s), from units (n, u) and what `covering` says, (s, m)."""
     with_rest = np.ones((len(present), present.shape[1] + 1), bool)
     with_rest[:, :-1] = present
-    kept: Bools = with_rest[:, covering[:, 0]]
-    for units in covering.T[1:]:
+    kept: Bools = with_rest[:, touching[:, 0]]
+    for units in touching.T[1:]:
         kept &= with_rest[:, units]
     return kept
 
@@ -81,17 +95,20 @@ class TokenSwitch:
         Disjoint units. A token is absent while any unit that touches it is.
     """
 
+    shifts = False
+
     def __init__(self, on: Ints, off: Ints, spans: Ints, units: Ints):
-        self._on, self._off = torch.from_numpy(on), torch.from_numpy(off)
-        self._covering = _covering(spans, units)
+        self._off, self._step = torch.from_numpy(off), torch.from_numpy(on - off)
+        self._covering = covering(spans, units)
         self.n_units, self.draws, self.width = len(units), len(off), len(on)
 
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
         device = model.device
-        if self._on.device != device:  # kept where the rows are made, so copied once
-            self._on, self._off = self._on.to(device), self._off.to(device)
-        kept = torch.from_numpy(_present(present, self._covering)).to(device)
-        return torch.where(kept[:, None], self._on, self._off).flatten(0, 1), None
+        if self._off.device != device:  # kept where the rows are made, so copied once
+            self._off, self._step = self._off.to(device), self._step.to(device)
+        kept = torch.from_numpy(present_spans(present, self._covering)).to(device)
+        # Twice as fast as choosing by `where`.
+        return (kept[:, None] * self._step).add_(self._off).flatten(0, 1), None
 
 
 class BaseSwitch:
@@ -109,15 +126,74 @@ class BaseSwitch:
         Tokens of the sequence, for packing; other bases may give a few more or less.
     """
 
+    shifts = False
+
     def __init__(self, on: Codes, off: Codes, units: Ints, width: int):
         at = np.arange(len(on))
         self._on, self._off = on, off
-        self._covering = _covering(np.stack([at, at + 1], axis=1), units)
+        self._covering = covering(np.stack([at, at + 1], axis=1), units)
         self.n_units, self.draws, self.width = len(units), len(off), width
 
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
-        kept = _present(present, self._covering)
+        kept = present_spans(present, self._covering)
         return tokenised(np.where(kept[:, None], self._on, self._off), model)
+
+
+class Shortened:
+    """Absent tokens are left out, and what stands behind them moves up.
+
+    Parameters
+    ----------
+    on : (t,) int
+        Ids of the sequence.
+    spans : (t, 2) int
+        Bases of the tokens; tokens that cover none are never left out.
+    units : (u, 2) int
+        Disjoint units. A token is absent while any unit that touches it is.
+    last : int
+        The id that stands for the sequence where nothing of it is left.
+    pad : int
+        The id that fills rows on the right.
+    """
+
+    shifts, draws = True, 1
+
+    def __init__(self, on: Ints, spans: Ints, units: Ints, last: int, pad: int):
+        self._on, self._last, self._pad = on, last, pad
+        self._covers = spans[:, 1] > spans[:, 0]
+        self._covering = covering(spans, units)
+        self.n_units, self.width = len(units), len(on)
+
+    def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
+        kept = present_spans(present, self._covering)
+        nothing = ~kept[:, self._covers].any(1)
+        kept[nothing, np.argmax(self._covers)] = True
+        ids = np.tile(self._on, (len(kept), 1))
+        ids[nothing, np.argmax(self._covers)] = self._last
+        ids = np.take_along_axis(ids, np.argsort(~kept, axis=1, kind="stable"), 1)
+        lengths = kept.sum(1)
+        ids[np.arange(len(self._on)) >= lengths[:, None]] = self._pad
+        return torch.from_numpy(ids).to(model.device), torch.from_numpy(lengths)
+
+
+class Grouped:
+    """A switchboard on which stretches go on and off together.
+
+    Parameters
+    ----------
+    board : Switchboard
+        Its units are the stretches.
+    unit : (s,) int
+        Which unit each stretch belongs to.
+    """
+
+    def __init__(self, board: Switchboard, unit: Ints):
+        self._board, self._unit = board, unit
+        self.n_units, self.draws, self.width = int(unit.max()) + 1, board.draws, board.width
+        self.shifts = board.shifts
+
+    def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
+        return self._board.rows(present[:, self._unit], model)
 
 
 def tokenised(codes: Codes, model: Model) -> tuple[Tensor, Tensor | None]:
