@@ -199,6 +199,38 @@ class Scanner:
                 bits[rows] = found.score[rows] / STEPS_PER_BIT
         return bits, p
 
+    def scan(self, records: Sequence[Record]) -> pd.DataFrame:
+        """Every hit on every record; see the function `scan`."""
+        if self.unreachable:
+            raise DataError(
+                f"No word of {len(self.unreachable)} of {len(self.motifs)} motifs has a p value of "
+                f"{self.p:g} or less (the first is {self.unreachable[0]!r}); raise p or leave them "
+                "out."
+            )
+        gap = "N" * self.gap
+        found = self.find(encode("".join(record.sequence + gap for record in records)))
+        first = np.cumsum([0, *(len(record) + self.gap for record in records)])
+        record = np.searchsorted(first, found.start, side="right") - 1
+        start = found.start - first[record]
+        motif = self.motif_of_row[found.row]
+        strand = self.strand_of_row[found.row]
+        bits, p_values = self.read(found)
+        order = np.lexsort((strand, motif, start, record))
+        width = np.array([len(m) for m in self.motifs], np.int64)
+        ids = np.array([record.id for record in records], object)
+        names = np.array([m.name for m in self.motifs], object)
+        return pd.DataFrame(
+            {
+                "record_id": pd.Series(ids[record[order]], dtype=str),
+                "motif": pd.Series(names[motif[order]], dtype=str),
+                "start": start[order],
+                "end": (start + width[motif])[order],
+                "strand": pd.Series(strand[order], dtype=str),
+                "score": bits[order],
+                "p": p_values[order],
+            }
+        )
+
 
 def scan(
     records: Sequence[Record],
@@ -231,35 +263,7 @@ def scan(
     DataError
         If a matrix is too short or too weak for any word to have a p value of `p` or less.
     """
-    scanner = Scanner(motifs, p, background)
-    if scanner.unreachable:
-        raise DataError(
-            f"No word of {len(scanner.unreachable)} of {len(motifs)} motifs has a p value of "
-            f"{p:g} or less (the first is {scanner.unreachable[0]!r}); raise p or leave them out."
-        )
-    gap = "N" * scanner.gap
-    found = scanner.find(encode("".join(record.sequence + gap for record in records)))
-    first = np.cumsum([0, *(len(record) + scanner.gap for record in records)])
-    record = np.searchsorted(first, found.start, side="right") - 1
-    start = found.start - first[record]
-    motif = scanner.motif_of_row[found.row]
-    strand = scanner.strand_of_row[found.row]
-    bits, p_values = scanner.read(found)
-    order = np.lexsort((strand, motif, start, record))
-    width = np.array([len(m) for m in motifs], np.int64)
-    ids = np.array([record.id for record in records], object)
-    names = np.array([m.name for m in motifs], object)
-    return pd.DataFrame(
-        {
-            "record_id": pd.Series(ids[record[order]], dtype=str),
-            "motif": pd.Series(names[motif[order]], dtype=str),
-            "start": start[order],
-            "end": (start + width[motif])[order],
-            "strand": pd.Series(strand[order], dtype=str),
-            "score": bits[order],
-            "p": p_values[order],
-        }
-    )
+    return Scanner(motifs, p, background).scan(records)
 
 
 def in_window(hits: pd.DataFrame, motifs: Sequence[Motif], tss: int) -> pd.DataFrame:
