@@ -1,8 +1,8 @@
 """Seconds to scan sequences for the core-promoter panel and for a library of matrices.
 
     python benchmarks/scanning.py --sequences 10000 --length 300 --motifs 200
-    python benchmarks/scanning.py --library ../shared/data/motifs/jaspar2024_core.transfac.gz
-    python benchmarks/scanning.py --gue ../shared/data/gue/prom/prom_300_all/test.csv
+    python benchmarks/scanning.py --library jaspar2024_core.transfac.gz
+    python benchmarks/scanning.py --gue prom/prom_300_all/test.csv
 
 Random sequences, both strands, every hit with its exact p value in a table. Without `--library`
 the matrices are random: their cost does not depend on what they hold. With `--gue` the tests of

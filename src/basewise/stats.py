@@ -1,4 +1,4 @@
-"""Intervals, tests and corrections that more than one layer needs.
+"""Intervals, tests, corrections and random numbers that more than one layer needs.
 
 Every function works on plain arrays and returns named fields. Sources: Efron &
 Tibshirani 1993 (percentile bootstrap), Benjamini & Hochberg 1995, Wilson 1927,
@@ -7,6 +7,7 @@ Haldane 1956 (odds ratios of tables with a zero).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ __all__ = [
     "bootstrap",
     "empirical_p",
     "odds_ratio",
+    "random_numbers",
     "wilson",
 ]
 
@@ -126,3 +128,9 @@ def odds_ratio(a: int, b: int, c: int, d: int, level: float = 0.95) -> Estimate:
     return Estimate(
         float(np.exp(log)), float(np.exp(log - half)), float(np.exp(log + half)), a + b + c + d
     )
+
+
+def random_numbers(seed: int, record_id: str, method: str) -> np.random.Generator:
+    """The random numbers of one record and method, whatever stands beside it."""
+    text = f"{seed}\n{method}\n{record_id}".encode()
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(text).digest()[:16], "big"))

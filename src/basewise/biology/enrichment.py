@@ -22,13 +22,12 @@ import pandas as pd
 
 from basewise.biology.matched import matched_odds_ratio
 from basewise.errors import DataError, UnknownName
-from basewise.explainers.units import random_numbers
 from basewise.motifs.motif import Motif, check_tss
 from basewise.motifs.pvalue import UNIFORM
 from basewise.motifs.scan import Scanner
 from basewise.sequence.alphabet import N, encode_rows
 from basewise.sequence.shuffle import shuffle_dinucleotides
-from basewise.stats import benjamini_hochberg, odds_ratio
+from basewise.stats import benjamini_hochberg, odds_ratio, random_numbers
 from basewise.types import Bools, Codes, Ints, Record
 
 __all__ = [

@@ -16,10 +16,11 @@ from basewise.explainers.count import Count
 from basewise.explainers.path import Path, Walker
 from basewise.explainers.references import is_one_hot
 from basewise.explainers.sensitivity import disagreement
-from basewise.explainers.units import random_numbers, tokens_of
+from basewise.explainers.units import tokens_of
 from basewise.models.batch import Batch
 from basewise.models.gradient import embed
 from basewise.registry import Registry, component, settings_of
+from basewise.stats import random_numbers
 from basewise.types import Attribution, Bools, Floats, Kind, Record, Target, Tokens
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from basewise.errors import DataError
 from basewise.explainers.count import Count, exactly
-from basewise.explainers.units import random_numbers, tokens_of
+from basewise.explainers.units import tokens_of
 from basewise.models.evaluator import Evaluator
 from basewise.models.switchboards import tokenised
 from basewise.registry import Registry, component, settings_of
 from basewise.sequence.alphabet import N, encode
 from basewise.sequence.shuffle import shuffle_dinucleotides, shuffle_mononucleotides
+from basewise.stats import random_numbers
 from basewise.types import Attribution, Codes, Ints, Kind, Record, Target
 
 if TYPE_CHECKING:

@@ -15,10 +15,11 @@ from basewise.explainers import MASKINGS, UNITS
 from basewise.explainers.count import Count
 from basewise.explainers.game import Estimate, Game, Play, error_of_draws, play
 from basewise.explainers.masking import Masking, NBases
-from basewise.explainers.units import Bases, Cut, Units, cut, random_numbers, tokens_of
+from basewise.explainers.units import Bases, Cut, Units, cut, tokens_of
 from basewise.models.evaluator import Evaluator
 from basewise.models.switchboards import Grouped, Switchboard
 from basewise.registry import Registry, component, settings_of
+from basewise.stats import random_numbers
 from basewise.types import Attribution, Floats, Kind, Record, Target
 
 if TYPE_CHECKING:

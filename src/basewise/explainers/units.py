@@ -6,7 +6,6 @@ says what becomes of the bases in none of them.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 
@@ -29,7 +28,6 @@ __all__ = [
     "Windows",
     "cut",
     "disjoint",
-    "random_numbers",
     "tokens_of",
 ]
 
@@ -178,9 +176,3 @@ def tokens_of(model: Model, record: Record) -> Tokens:
         raise DataError(f"Record {record.id!r}: {error}") from None
     model.check_length(len(tokens), len(record.sequence), record.id)
     return tokens
-
-
-def random_numbers(seed: int, record_id: str, method: str) -> np.random.Generator:
-    """The random numbers of one record and method, whatever stands beside it."""
-    text = f"{seed}\n{method}\n{record_id}".encode()
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(text).digest()[:16], "big"))
