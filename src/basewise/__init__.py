@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from basewise.checks import audit, metrics_possible
     from basewise.data import read
+    from basewise.drawing import draw
+    from basewise.evaluate.agreement import agree
+    from basewise.evaluate.ranking import Ranking, rank_tokens
     from basewise.explainers import explain
     from basewise.models.model import Model
     from basewise.study.results import Run, open_run
@@ -21,16 +24,20 @@ _PUBLIC = {
     "Attribution": "basewise.types",
     "Interval": "basewise.types",
     "Model": "basewise.models.model",
+    "Ranking": "basewise.evaluate.ranking",
     "Record": "basewise.types",
     "Run": "basewise.study.results",
     "Span": "basewise.types",
     "Target": "basewise.types",
     "Tokens": "basewise.types",
+    "agree": "basewise.evaluate.agreement",
     "audit": "basewise.checks",
+    "draw": "basewise.drawing",
     "explain": "basewise.explainers",
     "metrics_possible": "basewise.checks",
     "open_run": "basewise.study.results",
     "prune_bpe": "basewise.tokenize.pruning",
+    "rank_tokens": "basewise.evaluate.ranking",
     "read": "basewise.data",
 }
 
@@ -38,16 +45,20 @@ __all__ = [
     "Attribution",
     "Interval",
     "Model",
+    "Ranking",
     "Record",
     "Run",
     "Span",
     "Target",
     "Tokens",
+    "agree",
     "audit",
+    "draw",
     "explain",
     "metrics_possible",
     "open_run",
     "prune_bpe",
+    "rank_tokens",
     "read",
 ]
 

@@ -1,1 +1,28 @@
-"""How good explanations are."""
+"""How good explanations are, whether they agree, and what they say of tokens."""
+
+from __future__ import annotations
+
+from basewise.registry import Registry
+
+__all__ = ["AGREEMENTS", "RANKINGS"]
+
+AGREEMENTS = Registry(
+    "agreement measure",
+    {
+        "cosine": "basewise.evaluate.agreement_measures:Cosine",
+        "rank": "basewise.evaluate.agreement_measures:RankCorrelation",
+        "sign": "basewise.evaluate.agreement_measures:SignAgreement",
+        "top_k": "basewise.evaluate.agreement_measures:TopK",
+        "top_rank": "basewise.evaluate.agreement_measures:TopRankCorrelation",
+    },
+)
+
+RANKINGS = Registry(
+    "ranking method",
+    {
+        "borda": "basewise.evaluate.ranking_methods:Borda",
+        "mean_deviation": "basewise.evaluate.ranking_methods:MeanDeviation",
+        "reciprocal_rank": "basewise.evaluate.ranking_methods:ReciprocalRank",
+        "robust_rank": "basewise.evaluate.ranking_methods:RobustRank",
+    },
+)
