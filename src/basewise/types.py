@@ -226,6 +226,33 @@ class Attribution:
         )
         return track
 
+    @property
+    def of_bases(self) -> bool:
+        """Whether every score is that of a single base, so that a logo shows it."""
+        return bool((self.spans[:, 1] - self.spans[:, 0] == 1).all())
+
+    @property
+    def told(self) -> str:
+        """What the scores add up to, and how far they miss it, for a reader."""
+        from basewise.picture.words import gap, number
+
+        said = f"output {number(self.output)}"
+        if not np.isnan(self.baseline):
+            said += f", baseline {number(self.baseline)}"
+        return f"{said}, gap {gap(self.gap)}" if self.kind == "additive" else said
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a logo of bases, a heat map of longer units."""
+        from basewise.picture.heat import Panel, heat_map
+        from basewise.picture.logo import Track, logo
+        from basewise.picture.svg import framed
+
+        name, unit = f"{self.record_id}, {self.method.replace('_', ' ')}", str(self.target)
+        if self.of_bases:
+            return framed(logo(self.sequence, [Track(name, self.per_base(), self.told)], unit))
+        panel = Panel(name, self.spans, self.scores, self.per_base(), self.told)
+        return framed(heat_map(self.sequence, [panel], unit))
+
     def __repr__(self) -> str:
         return (
             f"Attribution({self.record_id!r}, {self.method}, {self.target}, "

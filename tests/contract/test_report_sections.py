@@ -14,7 +14,7 @@ import pytest
 
 from basewise.report import SECTIONS
 from basewise.report.blocks import Block, Callout, Details, Figure, Section, SubHeading, Table
-from basewise.report.words import estimate
+from basewise.picture.words import estimate
 from basewise.store import read_frame, write_frame
 from basewise.study.results import Run, open_run
 from synthetic_run import EXPLAINERS, MOTIFS, make_run

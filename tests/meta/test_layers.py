@@ -8,8 +8,10 @@ import pytest
 ROOT = Path(__file__).parents[2] / "src" / "basewise"
 LAYERS = [
     ["errors"],
+    ["picture"],
     ["registry", "types"],
     ["stats", "store"],
+    ["drawing"],
     ["sequence"],
     ["data"],
     ["motifs"],

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from basewise.report.logo import COLOURS, best_window, logo
+from basewise.drawing import logo_of as logo
+from basewise.picture.logo import COLOURS, best_window
 from basewise.types import Attribution, Span, Target
 
 SVG = "{http://www.w3.org/2000/svg}"

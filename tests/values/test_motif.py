@@ -7,7 +7,8 @@ import pytest
 
 from basewise import Record
 from basewise.errors import DataError
-from basewise.motifs.motif import IUPAC, Motif, Window, check_tss, index_of, position_of
+from basewise.motifs.motif import IUPAC, Motif, Window, check_tss
+from basewise.picture.axis import index_of, position_of
 from basewise.motifs.panel import CORE_PROMOTER
 
 

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from basewise.report.blocks import Table
-from basewise.report.draw import position_ticks, ticks
-from basewise.report.words import (
+from basewise.picture.axis import position_ticks, ticks
+from basewise.picture.words import (
     counted,
     equals,
     estimate,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from basewise.errors import DataError
+from basewise.picture.axis import index_of
 from basewise.types import Bools, Floats, Record, Span
 
 __all__ = [
@@ -24,9 +25,7 @@ __all__ = [
     "Strands",
     "Window",
     "check_tss",
-    "index_of",
     "letters_of",
-    "position_of",
 ]
 
 Strands = Literal["+", "both"]
@@ -51,26 +50,6 @@ IUPAC = {
 """Nucleotide codes (IUPAC-IUB 1984) and the bases each stands for."""
 
 _COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
-
-
-def index_of(position: int, tss: int) -> int:
-    """The 0-based index of a biological position; the inverse of `position_of`.
-
-    Raises
-    ------
-    DataError
-        For position 0, which does not exist.
-    """
-    if position == 0:
-        raise DataError(
-            "Position 0 does not exist: +1 is the first transcribed base, -1 the last before it."
-        )
-    return tss + position - (position > 0)
-
-
-def position_of(index: int, tss: int) -> int:
-    """The biological position of a 0-based index; the inverse of `index_of`."""
-    return index - tss + (index >= tss)
 
 
 class Window(NamedTuple):

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from basewise.motifs.motif import position_of
+from basewise.drawing import logo_of
+from basewise.picture.axis import position_of
+from basewise.picture.logo import best_window
+from basewise.picture.words import MINUS, counted, equals, listing, number
 from basewise.registry import component
 from basewise.report.blocks import Block, Figure, Section, SubHeading, Text
 from basewise.report.draw import Curve, profile
 from basewise.report.lock import target_of, tss_of
-from basewise.report.logo import best_window, logo
-from basewise.report.words import MINUS, counted, equals, listing, number
 from basewise.store import read_attributions
 from basewise.study.results import Run
 from basewise.types import Attribution, Floats, Record, Span, Target
@@ -240,7 +241,7 @@ def _logo(
         f"({first.sequence[int(np.abs(t).argmax())]}, {number(t[np.abs(t).argmax()])})"
         for name, t in zip(stacked, tracks, strict=True)
     )
-    drawing = logo(found, names=list(stacked), tss=tss, truth=truth, hits=hits, width=LETTERS)
+    drawing = logo_of(found, names=list(stacked), tss=tss, truth=truth, hits=hits, width=LETTERS)
     return Figure(
         f"{kind}: {first.record_id}",
         drawing,

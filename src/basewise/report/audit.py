@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from basewise.checks import Audit, Finding
+from basewise.picture.words import counted, estimate, listing, number, quantity
 from basewise.registry import component
 from basewise.report.blocks import Block, Bullets, Callout, Details, Section, Table, Text
-from basewise.report.words import counted, estimate, listing, number, quantity
 from basewise.study.results import Run
 
 __all__ = ["AuditWarnings", "audit_verdict"]

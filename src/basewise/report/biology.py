@@ -10,11 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from basewise.biology.enrichment import ENRICHMENT
-from basewise.registry import component
-from basewise.report.blocks import Block, Bullets, Details, Figure, Section, SubHeading, Table, Text
-from basewise.report.draw import Dot, Row, intervals
-from basewise.report.frames import groups, having, rows_of
-from basewise.report.words import (
+from basewise.picture.words import (
     MINUS,
     NONE,
     counted,
@@ -26,6 +22,10 @@ from basewise.report.words import (
     quantity,
     sample,
 )
+from basewise.registry import component
+from basewise.report.blocks import Block, Bullets, Details, Figure, Section, SubHeading, Table, Text
+from basewise.report.draw import Dot, Row, intervals
+from basewise.report.frames import groups, having, rows_of
 from basewise.study.results import Run
 
 __all__ = ["Biology", "biology_sentences"]

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup, escape
 
-from basewise.motifs.motif import index_of, position_of
-from basewise.report.words import MINUS
+from basewise.picture.axis import position_ticks, ticks
+from basewise.picture.words import MINUS
 from basewise.types import Floats
 
-__all__ = ["Curve", "Dot", "Row", "intervals", "position_ticks", "profile", "ticks"]
+__all__ = ["Curve", "Dot", "Row", "intervals", "profile"]
 
 
 class Dot(NamedTuple):
@@ -64,16 +64,6 @@ class Curve(NamedTuple):
     mean: Floats
     low: Floats
     high: Floats
-
-
-def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers within [low, high], at most about `most` of them."""
-    if not high > low:
-        return [low]
-    step = 10 ** math.floor(math.log10((high - low) / most))
-    step *= next(m for m in (1, 2, 5, 10, 20) if (high - low) / (m * step) <= most)
-    first = math.ceil(low / step - 1e-9)
-    return [i * step for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -180,30 +170,6 @@ def _range(rows: Sequence[Row], log: bool, reference: float | None) -> tuple[flo
         return low / 1.15, high * 1.15
     pad = 0.05 * (high - low) or 0.05
     return (0.0 if 0 <= low < pad else low - pad), high + pad
-
-
-def position_ticks(start: int, end: int, tss: int | None, most: int = 8) -> list[tuple[int, str]]:
-    """Indices in [start, end) to label, with their labels.
-
-    With a TSS, labels count from it (+1 is the first transcribed base, there is no 0);
-    without one they count bases from 1.
-    """
-    if tss is None:
-        step = _step((end - start) / most)
-        found = [i for i in range(start, end) if (i + 1) % step == 0]
-        return [(i, f"{i + 1:,}") for i in ([start, *found] if start == 0 and step > 1 else found)]
-    first, last = position_of(start, tss), position_of(end - 1, tss)
-    step = _step((last - first) / most)
-    marks = {m for m in range(first, last + 1) if m % step == 0 and m}
-    if first <= 1 <= last:
-        marks = {m for m in marks if not 0 <= m < 1 + step / 2} | {1}
-    return [(index_of(m, tss), f"{m:+,}".replace("-", MINUS)) for m in sorted(marks)]
-
-
-def _step(size: float) -> int:
-    """The next larger of 1, 2, 5, 10, 20, ..."""
-    power: int = 10 ** math.floor(math.log10(max(size, 1.0)))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= size)
 
 
 WIDTH, HEIGHT = 460, 220

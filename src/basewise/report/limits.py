@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from basewise.picture.words import counted
 from basewise.registry import component
 from basewise.report.blocks import Bullets, Section
 from basewise.report.lock import target_of
 from basewise.report.quality import verdicts
-from basewise.report.words import counted
 from basewise.study.results import Run
 
 __all__ = ["Limits"]

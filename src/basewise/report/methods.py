@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import pandas as pd
 from markupsafe import Markup
 
+from basewise.picture.words import gap, number, quantity
 from basewise.registry import component
 from basewise.report.blocks import Block, Details, Section, SubHeading, Table, Text
 from basewise.report.frames import having, rows_of
-from basewise.report.words import gap, number, quantity
 from basewise.study.results import Run
 
 __all__ = ["Methods"]

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import pandas as pd
 from markupsafe import Markup
 
+from basewise.picture.words import NONE, counted, estimate, listing, number, quantity
 from basewise.registry import component
 from basewise.report.blocks import Block, Callout, Details, Figure, Section, SubHeading, Table, Text
 from basewise.report.draw import Dot, Row, intervals
 from basewise.report.frames import having, rows_of
-from basewise.report.words import NONE, counted, estimate, listing, number, quantity
 from basewise.study.results import Run
 
 __all__ = ["Quality", "Verdict", "metric_name", "verdicts"]

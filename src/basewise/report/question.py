@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from markupsafe import Markup
 
+from basewise.picture.words import counted, listing, quantity
 from basewise.registry import component
 from basewise.report.audit import audit_verdict
 from basewise.report.biology import biology_sentences
@@ -14,7 +15,6 @@ from basewise.report.blocks import Block, Callout, Section, Table, Text, Tile, T
 from basewise.report.localisation import localisation_sentences
 from basewise.report.lock import target_of
 from basewise.report.quality import verdicts
-from basewise.report.words import counted, listing, quantity
 from basewise.study.results import Run
 from basewise.types import Target
 

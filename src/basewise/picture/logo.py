@@ -9,26 +9,41 @@ contrast of at least 3 : 1 on white; a page changes them with the CSS variables 
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup, escape
 
-from basewise.report.draw import position_ticks
-from basewise.report.words import MINUS, gap, number
-from basewise.types import Attribution, Floats, Span
+from basewise.picture.axis import position_ticks
+from basewise.picture.svg import INK, LEFT, LINE, MUTED, RIGHT, WIDTH, Floats, Stretch, page
+from basewise.picture.words import MINUS
 
-__all__ = ["COLOURS", "best_window", "logo"]
+__all__ = ["COLOURS", "Track", "best_window", "logo"]
 
 COLOURS = {"A": "#00875f", "C": "#1f62b5", "G": "#c98500", "T": "#b5341c", "N": "#767676"}
 
-WIDTH = 960
-_LEFT, _RIGHT = 64, 12
 _TITLE, _PANEL, _LANE, _STRIP = 20, 88, 17, 40
-_INK, _MUTED = "var(--ink,#1b1f24)", "var(--muted,#59636e)"
-_LINE, _TRUTH = "var(--line,#d0d7de)", "var(--truth,#f4d58d)"
+_TRUTH = "var(--truth,#f4d58d)"
+
+
+class Track(NamedTuple):
+    """One way to explain a sequence.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    scores : (b,) float
+        Of the bases.
+    told : str
+        What its scores add up to, beside the name.
+    """
+
+    name: str
+    scores: Floats
+    told: str = ""
 
 
 @functools.cache
@@ -73,25 +88,28 @@ def _mass(tracks: Sequence[Floats]) -> Floats:
 
 
 def logo(
-    attributions: Sequence[Attribution],
+    sequence: str,
+    tracks: Sequence[Track],
+    unit: str,
     *,
-    names: Sequence[str] = (),
     tss: int | None = None,
-    truth: Sequence[Span] = (),
-    hits: Sequence[Span] = (),
+    truth: Sequence[Stretch] = (),
+    hits: Sequence[Stretch] = (),
     width: int = 100,
 ) -> Markup:
     """One sequence, explained in one or several ways, as stacked logos over one axis.
 
     Parameters
     ----------
-    attributions : sequence of Attribution
-        Of one sequence. Each has its own vertical scale, in the units of its target.
-    names : sequence of str, optional
-        What to call each; its method where not given.
+    sequence : str
+        Its b letters.
+    tracks : sequence of Track
+        Each has its own vertical scale.
+    unit : str
+        Of the scores.
     tss : int, optional
         0-based index of the +1 base; positions then count from it.
-    truth, hits : sequence of Span
+    truth, hits : sequence of (start, end, name)
         Stretches to shade and to bracket.
     width : int
         Bases drawn as letters. A longer sequence shows the window with the largest absolute
@@ -102,33 +120,31 @@ def logo(
     Markup
         A whole `<svg>`, for a page, a notebook or a file.
     """
-    sequence = attributions[0].sequence
-    tracks = [a.per_base() for a in attributions]
-    start, end = best_window(tracks, width)
+    every = [track.scores for track in tracks]
+    start, end = best_window(every, width)
     plot = _Plot(start, end, max(end - start, 30))
     y = 4.0
     back, front = [], []
     if end - start < len(sequence):
-        front.append(_strip(_mass(tracks), start, end, tss, truth, y))
+        front.append(_strip(_mass(every), start, end, tss, truth, y))
         y += _STRIP + 22
-    lanes = _lanes([s for s in truth if start < s.end and s.start < end], plot)
+    lanes = _lanes([s for s in truth if start < s[1] and s[0] < end], plot)
     marks, y = _marks(lanes, plot, y, filled=True)
     front.append(marks)
-    lanes = _lanes([s for s in hits if start < s.end and s.start < end], plot)
+    lanes = _lanes([s for s in hits if start < s[1] and s[0] < end], plot)
     marks, y = _marks(lanes, plot, y, filled=False)
     front.append(marks)
     top = y + (16 if tss is not None and start <= tss < end else 0)
     y = top
-    for i, (a, track) in enumerate(zip(attributions, tracks, strict=True)):
-        name = names[i] if names else a.method.replace("_", " ")
-        front.append(_panel(a, name, sequence[start:end], track[start:end], plot, y))
+    for track in tracks:
+        front.append(_panel(track, sequence[start:end], track.scores[start:end], plot, y))
         y += _TITLE + _PANEL
     front.append(
         f'<text transform="translate(13 {(top + y) / 2:.1f}) rotate(-90)" text-anchor="middle" '
-        f'style="fill:{_MUTED}">{escape(str(attributions[0].target))}</text>'
+        f'style="fill:{MUTED}">{escape(unit)}</text>'
     )
-    for span in truth:
-        x0, x1 = plot.edge(span.start), plot.edge(span.end)
+    for first, last, _ in truth:
+        x0, x1 = plot.edge(first), plot.edge(last)
         if x1 > x0:
             back.append(
                 f'<rect x="{x0:.1f}" y="{top:.1f}" width="{x1 - x0:.1f}" height="{y - top:.1f}" '
@@ -137,16 +153,8 @@ def logo(
     if tss is not None and start <= tss < end:
         front.append(_tss(plot.edge(tss), top, y))
     front.append(_axis(sequence, plot, tss, y + 4))
-    body = "".join(back + front)
-    # Ids are shared by everything on a page, so each drawing's own come from what it shows.
-    key = hashlib.sha256(body.encode()).hexdigest()[:6]
-    body = body.replace('href="#', f'href="#{key}')
-    defs = "".join(f'<path id="{key}{c}" d="{path}"/>' for c, path in _glyphs().items())
-    return Markup(
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 52:.0f}" '
-        f'class="logo" font-family="system-ui,sans-serif" font-size="12" style="fill:{_INK}">'
-        f"<defs>{defs}</defs>{body}</svg>"
-    )
+    defs = "".join(f'<path id="{c}" d="{path}"/>' for c, path in _glyphs().items())
+    return page("logo", defs, "".join(back + front), y + 52)
 
 
 class _Plot:
@@ -154,17 +162,17 @@ class _Plot:
 
     def __init__(self, start: int, end: int, across: int):
         self.start, self.end = start, end
-        self.cell = (WIDTH - _LEFT - _RIGHT) / across
+        self.cell = (WIDTH - LEFT - RIGHT) / across
 
     def edge(self, index: float) -> float:
         """The left edge of a base, held within the plot."""
-        return _LEFT + (min(max(index, self.start), self.end) - self.start) * self.cell
+        return LEFT + (min(max(index, self.start), self.end) - self.start) * self.cell
 
     def middle(self, index: int) -> float:
-        return _LEFT + (index + 0.5 - self.start) * self.cell
+        return LEFT + (index + 0.5 - self.start) * self.cell
 
 
-def _panel(a: Attribution, name: str, letters: str, scores: Floats, plot: _Plot, y: float) -> str:
+def _panel(track: Track, letters: str, scores: Floats, plot: _Plot, y: float) -> str:
     low, high = min(float(scores.min()), 0.0), max(float(scores.max()), 0.0)
     if high == low:
         high = 1.0
@@ -172,20 +180,18 @@ def _panel(a: Attribution, name: str, letters: str, scores: Floats, plot: _Plot,
     zero = top + high * scale
     right = plot.edge(plot.end)
     out = [
-        f'<text x="{_LEFT}" y="{y + 14:.1f}" font-weight="600">{escape(name)}'
-        f'<tspan font-weight="400" style="fill:{_MUTED}" dx="8">{_told(a)}</tspan></text>'
+        f'<text x="{LEFT}" y="{y + 14:.1f}" font-weight="600">{escape(track.name)}'
+        f'<tspan font-weight="400" style="fill:{MUTED}" dx="8">{escape(track.told)}</tspan></text>'
     ]
     for mark in sorted({low, 0.0, high}):
         near_zero = mark != 0 and abs(mark) * scale < 11
         if not near_zero:
             label = "0" if mark == 0 else f"{mark:.2g}".replace("-", MINUS)
             out.append(
-                f'<text x="{_LEFT - 6}" y="{zero - mark * scale + 4:.1f}" text-anchor="end" '
-                f'font-size="11" style="fill:{_MUTED}">{label}</text>'
+                f'<text x="{LEFT - 6}" y="{zero - mark * scale + 4:.1f}" text-anchor="end" '
+                f'font-size="11" style="fill:{MUTED}">{label}</text>'
             )
-    out.append(
-        f'<path d="M{_LEFT} {zero:.1f}H{right:.1f}" style="stroke:{_MUTED};stroke-width:.8"/>'
-    )
+    out.append(f'<path d="M{LEFT} {zero:.1f}H{right:.1f}" style="stroke:{MUTED};stroke-width:.8"/>')
     drawn: dict[str, list[str]] = {}
     for i, (letter, score) in enumerate(zip(letters, scores, strict=True)):
         height = abs(float(score)) * scale
@@ -203,33 +209,27 @@ def _panel(a: Attribution, name: str, letters: str, scores: Floats, plot: _Plot,
     return "".join(out)
 
 
-def _told(a: Attribution) -> str:
-    """What the scores add up to, and how far they miss it."""
-    missed = f", gap {gap(a.gap)}" if a.kind == "additive" else ""
-    return f"output {number(a.output)}, baseline {number(a.baseline)}{missed}"
-
-
 def _axis(sequence: str, plot: _Plot, tss: int | None, y: float) -> str:
     out = []
     if plot.cell >= 7:
         places = " ".join(f"{plot.middle(i):.1f}" for i in range(plot.start, plot.end))
         out.append(
             f'<text x="{places}" y="{y + 8:.1f}" text-anchor="middle" font-size="9" '
-            f'font-family="ui-monospace,monospace" style="fill:{_MUTED}">'
+            f'font-family="ui-monospace,monospace" style="fill:{MUTED}">'
             f"{escape(sequence[plot.start : plot.end])}</text>"
         )
         y += 10
     for index, label in position_ticks(plot.start, plot.end, tss, 10):
         x = plot.middle(index)
         out.append(
-            f'<path d="M{x:.1f} {y + 1:.1f}v4" style="stroke:{_MUTED}"/>'
+            f'<path d="M{x:.1f} {y + 1:.1f}v4" style="stroke:{MUTED}"/>'
             f'<text x="{x:.1f}" y="{y + 17:.1f}" text-anchor="middle">{label}</text>'
         )
     said = "base, counted from 1" if tss is None else "position relative to the TSS"
-    middle = (_LEFT + plot.edge(plot.end)) / 2
+    middle = (LEFT + plot.edge(plot.end)) / 2
     out.append(
         f'<text x="{middle:.1f}" y="{y + 33:.1f}" text-anchor="middle" '
-        f'style="fill:{_MUTED}">{said}</text>'
+        f'style="fill:{MUTED}">{said}</text>'
     )
     return "".join(out)
 
@@ -239,15 +239,15 @@ def _tss(x: float, top: float, bottom: float) -> str:
     arrow = f"M{x:.1f} {top}v-10h13m-4 -3.5l4 3.5l-4 3.5"
     return (
         f'<path d="M{x:.1f} {top}V{bottom:.1f}" '
-        f'style="stroke:{_INK};stroke-dasharray:2 3;stroke-width:.9"/>'
-        f'<path d="{arrow}" style="stroke:{_INK};fill:none;stroke-width:1.4"/>'
+        f'style="stroke:{INK};stroke-dasharray:2 3;stroke-width:.9"/>'
+        f'<path d="{arrow}" style="stroke:{INK};fill:none;stroke-width:1.4"/>'
         f'<text x="{x + 17:.1f}" y="{top - 6:.1f}" font-size="11">TSS</text>'
     )
 
 
-def _lanes(spans: Sequence[Span], plot: _Plot) -> list[list[Span]]:
+def _lanes(spans: Sequence[Stretch], plot: _Plot) -> list[list[Stretch]]:
     """Spans in rows, so that neither they nor their names overlap."""
-    lanes: list[list[Span]] = []
+    lanes: list[list[Stretch]] = []
     ends: list[float] = []
     for span in sorted(spans):
         left, right = _extent(span, plot)
@@ -260,19 +260,19 @@ def _lanes(spans: Sequence[Span], plot: _Plot) -> list[list[Span]]:
     return lanes
 
 
-def _extent(span: Span, plot: _Plot) -> tuple[float, float]:
-    left, right = plot.edge(span.start), plot.edge(span.end)
-    middle, half = (left + right) / 2, 3.4 * len(span.name)
+def _extent(span: Stretch, plot: _Plot) -> tuple[float, float]:
+    left, right = plot.edge(span[0]), plot.edge(span[1])
+    middle, half = (left + right) / 2, 3.4 * len(span[2])
     return min(left, middle - half), max(right, middle + half)
 
 
 def _marks(
-    lanes: Sequence[Sequence[Span]], plot: _Plot, y: float, *, filled: bool
+    lanes: Sequence[Sequence[Stretch]], plot: _Plot, y: float, *, filled: bool
 ) -> tuple[str, float]:
     out = []
     for lane in lanes:
-        for span in lane:
-            left, right = plot.edge(span.start), plot.edge(span.end)
+        for start, end, name in lane:
+            left, right = plot.edge(start), plot.edge(end)
             if filled:
                 out.append(
                     f'<rect x="{left:.1f}" y="{y + 1:.1f}" width="{right - left:.1f}" '
@@ -281,20 +281,20 @@ def _marks(
             else:
                 out.append(
                     f'<path d="M{left + 0.5:.1f} {y + _LANE - 1:.1f}v-3H{right - 0.5:.1f}v3" '
-                    f'style="fill:none;stroke:{_MUTED}"/>'
+                    f'style="fill:none;stroke:{MUTED}"/>'
                 )
-            colour = "var(--truth-ink,#1b1f24)" if filled else _INK
+            colour = "var(--truth-ink,#1b1f24)" if filled else INK
             out.append(
                 f'<text x="{(left + right) / 2:.1f}" y="{y + 12 - 2 * (not filled):.1f}" '
                 f'text-anchor="middle" font-size="11" style="fill:{colour}">'
-                f"{escape(span.name)}</text>"
+                f"{escape(name)}</text>"
             )
         y += _LANE
     return "".join(out), y
 
 
 def _strip(
-    mass: Floats, start: int, end: int, tss: int | None, truth: Sequence[Span], y: float
+    mass: Floats, start: int, end: int, tss: int | None, truth: Sequence[Stretch], y: float
 ) -> str:
     """The whole sequence in a strip: share of absolute mass, with the window marked."""
     length, floor = len(mass), y + _STRIP
@@ -303,12 +303,12 @@ def _strip(
     heights = bars * (_STRIP - 4) / max(float(bars.max()), 1e-300)
 
     def at(index: float) -> float:
-        return _LEFT + index / length * (WIDTH - _LEFT - _RIGHT)
+        return LEFT + index / length * (WIDTH - LEFT - RIGHT)
 
     out = [
-        f'<rect x="{at(s.start):.1f}" y="{y}" width="{at(s.end) - at(s.start):.1f}" '
+        f'<rect x="{at(first):.1f}" y="{y}" width="{at(last) - at(first):.1f}" '
         f'height="{_STRIP}" style="fill:{_TRUTH}"/>'
-        for s in truth
+        for first, last, _ in truth
     ]
     d = "".join(
         f"M{at(first):.1f} {floor:.1f}v{-height:.1f}H{at(last):.1f}V{floor:.1f}"
@@ -317,18 +317,18 @@ def _strip(
     )
     x0, x1 = at(start), at(end)
     out.append(
-        f'<path d="{d}" style="fill:{_MUTED}"/>'
+        f'<path d="{d}" style="fill:{MUTED}"/>'
         f'<rect x="{x0:.1f}" y="{y - 1}" width="{x1 - x0:.1f}" height="{_STRIP + 2}" '
-        f'style="fill:none;stroke:{_INK};stroke-width:1.3"/>'
-        f'<path d="M{x0:.1f} {floor + 1}L{_LEFT} {floor + 16}M{x1:.1f} {floor + 1}'
-        f'L{WIDTH - _RIGHT} {floor + 16}" style="stroke:{_LINE};fill:none"/>'
+        f'style="fill:none;stroke:{INK};stroke-width:1.3"/>'
+        f'<path d="M{x0:.1f} {floor + 1}L{LEFT} {floor + 16}M{x1:.1f} {floor + 1}'
+        f'L{WIDTH - RIGHT} {floor + 16}" style="stroke:{LINE};fill:none"/>'
     )
     if tss is not None:
         out.append(
-            f'<path d="M{at(tss):.1f} {y}v{_STRIP}" style="stroke:{_INK};stroke-dasharray:2 3"/>'
+            f'<path d="M{at(tss):.1f} {y}v{_STRIP}" style="stroke:{INK};stroke-dasharray:2 3"/>'
         )
     out.append(
-        f'<text x="{_LEFT - 6}" y="{y + _STRIP / 2:.1f}" text-anchor="end" font-size="11" '
-        f'style="fill:{_MUTED}">whole<tspan x="{_LEFT - 6}" dy="13">{length:,} bp</tspan></text>'
+        f'<text x="{LEFT - 6}" y="{y + _STRIP / 2:.1f}" text-anchor="end" font-size="11" '
+        f'style="fill:{MUTED}">whole<tspan x="{LEFT - 6}" dy="13">{length:,} bp</tspan></text>'
     )
     return "".join(out)

@@ -1,0 +1,183 @@
+"""Pictures of single explained sequences: logos and heat maps, as SVG and PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from markupsafe import Markup
+
+from basewise.errors import ConfigError, DataError, MissingExtra
+from basewise.picture import heat, logo
+from basewise.picture.svg import file_of, framed
+from basewise.store import whole, write_text
+from basewise.types import Attribution, Span
+
+__all__ = ["Kind", "Picture", "draw", "logo_of"]
+
+Kind = Literal["logo", "tokens"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing, which a notebook shows by itself.
+
+    Attributes
+    ----------
+    svg : str
+        A file of its own: nothing outside of it is needed, and no script is in it.
+    """
+
+    svg: str
+
+    def save(self, path: str | Path, *, scale: float = 2.0) -> None:
+        """Write the picture, whole or not at all, as the ending of the name says.
+
+        Parameters
+        ----------
+        path : path or str
+            Ending in `.svg` or `.png`.
+        scale : float
+            Pixels of a PNG for each of the drawing's, which is 960 wide.
+
+        Raises
+        ------
+        ConfigError
+            For another ending.
+        MissingExtra
+            For a PNG without the library that makes them.
+        """
+        path = Path(path)
+        if path.suffix == ".svg":
+            write_text(path, self.svg)
+        elif path.suffix == ".png":
+            png = _png(self.svg, scale)
+            with whole(path) as aside:
+                aside.write_bytes(png)
+        else:
+            raise ConfigError(f"{path} ends in neither .svg nor .png; pictures are one of these.")
+
+    def _repr_html_(self) -> str:
+        return framed(self.svg)
+
+
+def draw(
+    attributions: Attribution | Sequence[Attribution],
+    kind: Kind | None = None,
+    *,
+    names: Sequence[str] = (),
+    tss: int | None = None,
+    truth: Sequence[Span] = (),
+    hits: Sequence[Span] = (),
+    width: int | None = None,
+) -> Picture:
+    """Draw one sequence under one or several explanations, one below the other.
+
+    Parameters
+    ----------
+    attributions : Attribution or sequence of Attribution
+        Of one sequence. Each has its own scale, in the units of its target.
+    kind : str, optional
+        `logo`: letters as tall as the scores of their bases. `tokens`: what was scored
+        together in one box, coloured by its score. By default a logo where every score is that
+        of a base, and boxes otherwise.
+    names : sequence of str, optional
+        What to call each; its method where not given.
+    tss : int, optional
+        0-based index of the +1 base; positions then count from it.
+    truth, hits : sequence of Span
+        Stretches that a logo shades and brackets.
+    width : int, optional
+        Bases drawn, 100 in a logo and 1,800 in boxes; a longer sequence shows the window with
+        the largest absolute mass.
+
+    Returns
+    -------
+    Picture
+        For a notebook, or to `save` as SVG or PNG.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown kind.
+    DataError
+        If the attributions are of different sequences, or there are none.
+
+    Examples
+    --------
+    >>> import basewise as bw
+    >>> model = bw.Model.from_callable(lambda seqs: [s.count("CG") for s in seqs], ["cpg"])
+    >>> found = bw.explain(model, [bw.Record("a", "ATCGATCGAA")], "occlusion", "cpg")
+    >>> bw.draw(found[0]).save("a.svg")
+    """
+    found = [attributions] if isinstance(attributions, Attribution) else list(attributions)
+    if len({a.sequence for a in found}) != 1:
+        raise DataError(
+            f"A picture is of one sequence; the {len(found)} attributions are of "
+            f"{len({a.sequence for a in found})}. Draw each record by itself."
+        )
+    if kind not in (None, *get_args(Kind)):
+        raise ConfigError(
+            f"kind = {kind!r}: pictures are {' or '.join(map(repr, get_args(Kind)))}."
+        )
+    if kind == "logo" or (kind is None and all(a.of_bases for a in found)):
+        drawing = logo_of(found, names=names, tss=tss, truth=truth, hits=hits, width=width or 100)
+    else:
+        panels = [
+            heat.Panel(name, a.spans, a.scores, a.per_base(), a.told)
+            for name, a in zip(_names(found, names), found, strict=True)
+        ]
+        unit = str(found[0].target)
+        drawing = heat.heat_map(found[0].sequence, panels, unit, tss=tss, width=width or 1800)
+    return Picture(file_of(drawing))
+
+
+def logo_of(
+    attributions: Sequence[Attribution],
+    *,
+    names: Sequence[str] = (),
+    tss: int | None = None,
+    truth: Sequence[Span] = (),
+    hits: Sequence[Span] = (),
+    width: int = 100,
+) -> Markup:
+    """The logo that `draw` makes, for a page that sets its colours."""
+    tracks = [
+        logo.Track(name, a.per_base(), a.told)
+        for name, a in zip(_names(attributions, names), attributions, strict=True)
+    ]
+    first = attributions[0]
+    return logo.logo(
+        first.sequence, tracks, str(first.target), tss=tss, truth=truth, hits=hits, width=width
+    )
+
+
+def _names(attributions: Sequence[Attribution], names: Sequence[str]) -> Sequence[str]:
+    return names or [a.method.replace("_", " ") for a in attributions]
+
+
+def _png(svg: str, scale: float) -> bytes:
+    """The picture in pixels, with the fonts that come with matplotlib: the same everywhere."""
+    try:
+        import resvg_py
+    except ImportError:
+        raise MissingExtra(
+            "A PNG needs the library resvg_py: pip install 'basewise[png]'; or save as .svg."
+        ) from None
+    import matplotlib
+
+    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    names = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSansMono.ttf")
+    return bytes(
+        resvg_py.svg_to_bytes(
+            svg_string=svg,
+            zoom=scale,
+            skip_system_fonts=True,
+            font_files=[str(fonts / name) for name in names],
+            font_family="DejaVu Sans",
+            sans_serif_family="DejaVu Sans",
+            monospace_family="DejaVu Sans Mono",
+        )
+    )

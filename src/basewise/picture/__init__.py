@@ -1,0 +1,1 @@
+"""Pictures of sequences from plain values, and how numbers are written; knows no other layer."""

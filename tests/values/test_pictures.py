@@ -1,0 +1,261 @@
+"""Pictures of single sequences: what is drawn, how it is coloured, and what a file holds."""
+
+from __future__ import annotations
+
+import builtins
+import re
+import struct
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import basewise as bw
+from basewise.errors import ConfigError, DataError, MissingExtra
+from basewise.picture.heat import HIGH, LOW, colour_of
+from basewise.types import Attribution, Target
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def attribution(sequence: str, spans: Any, scores: Any, **more: Any) -> Attribution:
+    given = {
+        "record_id": "a",
+        "sequence": sequence,
+        "model": "m",
+        "target": Target("promoter"),
+        "method": "kernel_shap",
+        "kind": "additive",
+        "spans": np.array(spans).reshape(-1, 2),
+        "scores": np.array(scores, float),
+        "output": 2.0,
+        "baseline": 0.5,
+        "evaluations": 8,
+        "seed": 0,
+    }
+    return Attribution(**given | more)
+
+
+TOKENS = attribution("ACGTTGCAA", [[0, 3], [3, 5], [5, 9]], [1.0, -2.0, 0.5])
+BASES = attribution("ACGT", [[i, i + 1] for i in range(4)], [1.0, -2.0, 0.5, 2.0])
+
+
+def boxes(picture: bw.drawing.Picture) -> list[tuple[str, str, list[tuple[float, float, float]]]]:
+    """Fill, title and (x, y, width) of the rectangles of every box."""
+    found = []
+    for group in ElementTree.fromstring(picture.svg).iter(f"{SVG}g"):
+        title = group.find(f"{SVG}title")
+        if title is not None:
+            places = [
+                tuple(float(box.attrib[key]) for key in ("x", "y", "width"))
+                for box in group.iter(f"{SVG}rect")
+            ]
+            found.append((group.attrib["fill"], title.text or "", places))
+    return found
+
+
+def test_a_box_is_as_wide_as_its_token_and_coloured_by_its_score() -> None:
+    found = boxes(bw.draw(TOKENS))
+    assert [title for _, title, _ in found] == [
+        "ACG 1 to 3: 1",
+        "TT 4 to 5: −2",
+        "GCAA 6 to 9: 0.5",
+    ]
+    wide = [places[0][2] + 1.2 for _, _, places in found]
+    assert np.array(wide) / wide[1] == pytest.approx([1.5, 1, 2], rel=0.01)
+    edges = [places[0][0] for _, _, places in found]
+    assert edges[1] - edges[0] == pytest.approx(wide[0], abs=0.2)
+    assert [fill for fill, _, _ in found] == [
+        "#{:02x}{:02x}{:02x}".format(*colour_of(share)) for share in (0.5, -1, 0.25)
+    ]
+
+
+def test_every_letter_stands_in_the_middle_of_its_place() -> None:
+    letters = {}
+    for text in ElementTree.fromstring(bw.draw(TOKENS).svg).iter(f"{SVG}text"):
+        if "pointer-events" in text.attrib.get("style", ""):
+            places = map(float, text.attrib["x"].split())
+            letters |= dict(zip(places, text.text or "", strict=True))
+    assert "".join(letters[x] for x in sorted(letters)) == TOKENS.sequence
+    edges = [places[0][0] - 0.6 for _, _, places in boxes(bw.draw(TOKENS))]
+    cell = (edges[1] - edges[0]) / 3
+    middles = edges[0] + cell * (np.arange(9) + 0.5)
+    assert sorted(letters) == pytest.approx(middles, abs=0.2)
+
+
+def test_a_token_at_the_end_of_a_row_goes_on_in_the_next() -> None:
+    sequence = "ACGTA" * 40
+    found = boxes(bw.draw(attribution(sequence, [[0, 80], [80, 110], [110, 200]], [1, 2, 3])))
+    rows = [[y for _, y, _ in places] for _, _, places in found]
+    assert [len(ys) for ys in rows] == [1, 2, 2]
+    assert rows[1][0] < rows[1][1] == rows[2][0] < rows[2][1]
+    widths = [sum(w + 1.2 for _, _, w in places) for _, _, places in found]
+    assert np.array(widths) / 10 == pytest.approx(np.array([8, 3, 9]) * widths[0] / 80, rel=0.01)
+
+
+def test_bases_are_a_logo_and_longer_units_are_boxes_unless_said_otherwise() -> None:
+    assert 'class="logo"' in bw.draw(BASES).svg
+    assert 'class="heat"' in bw.draw(TOKENS).svg
+    assert 'class="heat"' in bw.draw(BASES, "tokens").svg
+    assert 'class="logo"' in bw.draw(TOKENS, "logo").svg
+    assert 'class="logo"' in BASES._repr_html_()
+    assert 'class="heat"' in TOKENS._repr_html_()
+
+
+def test_overlapping_units_are_drawn_base_by_base() -> None:
+    kmers = attribution("ACGTA", [[0, 3], [1, 4], [2, 5]], [3.0, 0.0, -3.0])
+    found = boxes(bw.draw(kmers))
+    assert len(found) == 5
+    assert [float(title.split()[-1].replace("−", "-")) for _, title, _ in found] == [
+        1,
+        1,
+        0,
+        -1,
+        -1,
+    ]
+
+
+def test_what_a_reader_needs_stands_in_the_picture() -> None:
+    for picture in (bw.draw([BASES, BASES], names=["one", "two"]), bw.draw(TOKENS, names=["one"])):
+        text = re.sub(r"<[^>]+>", " ", picture.svg)
+        assert "log-odds of promoter" in text
+        assert "one" in text
+        assert "output 2.00, baseline 0.500, gap" in text
+    text = re.sub(r"<[^>]+>", " ", bw.draw(TOKENS).svg)
+    assert "blue lowers, orange raises" in text
+    assert "−2" in text
+    alone = replace(TOKENS, scores=np.array([0.1, 0.2, 0.3]), kind="ranking", baseline=np.nan)
+    text = re.sub(r"<[^>]+>", " ", bw.draw(alone).svg)
+    assert "score for the log-odds of promoter" in text
+    assert "baseline" not in text
+    shown = re.sub(r"<[^>]+>", " ", bw.draw(TOKENS, tss=4).svg)
+    assert "−4" in shown  # the first base, counted from the TSS
+
+
+def test_a_long_sequence_shows_its_window() -> None:
+    spans = [[i, i + 10] for i in range(0, 3000, 10)]
+    scores = np.zeros(300)
+    scores[250] = 1.0
+    svg = bw.draw(attribution("ACGTTGCAAC" * 300, spans, scores)).svg
+    assert re.search(r"bases ([\d,]+) to ([\d,]+) of 3,000", svg)
+    assert len(bw.draw(attribution("ACGTTGCAAC" * 300, spans, scores), width=90).svg) < len(svg) / 5
+
+
+@given(st.floats(-1, 1))
+def test_colours_go_from_blue_over_white_to_orange(share: float) -> None:
+    red, _, blue = colour_of(share)
+    assert (red > blue) == (round(217 * share) > 0 or red > blue)
+    assert abs(sum(colour_of(share)) - 741) == pytest.approx(
+        abs(share) * (741 - sum(HIGH if share > 0 else LOW)), abs=2
+    )
+
+
+# Machado, Oliveira & Fernandes 2009, severity 1.0, on linear RGB.
+BLIND = {
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+               [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+               [-0.01182, 0.04294, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+               [0.004733, 0.691367, 0.3039]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("eye", BLIND)
+def test_both_ends_and_the_middle_are_told_apart_by_every_eye(eye: str) -> None:
+    seen = [
+        np.array(BLIND[eye]) @ (np.array(colour_of(share)) / 255) ** 2.2
+        for share in (-1, -0.5, 0, 0.5, 1)
+    ]
+    for a, b in combinations(seen, 2):
+        assert np.linalg.norm(a - b) > 0.1
+
+
+def test_files_are_whole_pictures_with_their_size_and_no_script(tmp_path: Path) -> None:
+    bw.draw(TOKENS).save(tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    root = ElementTree.fromstring(text)
+    width, height = int(root.attrib["width"]), int(root.attrib["height"])
+    assert root.attrib["viewBox"] == f"0 0 {width} {height}"
+    assert "var(" not in text
+    assert "script" not in text
+    assert re.findall(r'(?:href|src)="(?!#)', text) == []
+    bw.draw(TOKENS).save(tmp_path / "a.png", scale=1.5)
+    png = (tmp_path / "a.png").read_bytes()
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", png[16:24]) == (int(1.5 * width), int(1.5 * height))
+
+
+def test_a_png_shows_its_letters_on_a_machine_without_fonts(tmp_path: Path) -> None:
+    """Text that finds no font is left out in silence; pixels tell."""
+    from matplotlib.image import imread
+
+    def ink(picture: Any) -> int:
+        picture.save(tmp_path / "x.png")
+        return int((imread(tmp_path / "x.png")[..., :3].sum(2) < 0.6).sum())
+
+    blank = replace(TOKENS, sequence="NNNNNNNNN")
+    words = re.sub(r"<text.*?</text>", "", bw.draw(TOKENS).svg)
+    assert ink(bw.draw(TOKENS)) > ink(bw.drawing.Picture(words)) + 300
+    assert ink(bw.draw(blank)) != ink(bw.draw(TOKENS))
+
+
+def test_other_endings_and_a_missing_library_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"a\.pdf ends in neither \.svg nor \.png"):
+        bw.draw(TOKENS).save(tmp_path / "a.pdf")
+    plain = builtins.__import__
+
+    def without(name: str, *rest: Any, **more: Any) -> Any:
+        if name == "resvg_py":
+            raise ImportError(name)
+        return plain(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtra, match=r"pip install 'basewise\[png\]'; or save as \.svg"):
+        bw.draw(TOKENS).save(tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_is_of_one_sequence_and_of_a_known_kind() -> None:
+    with pytest.raises(DataError, match=r"of one sequence; the 2 attributions are of 2"):
+        bw.draw([TOKENS, BASES])
+    with pytest.raises(DataError, match=r"the 0 attributions"):
+        bw.draw([])
+    with pytest.raises(ConfigError, match=r"kind = 'pie': pictures are 'logo' or 'tokens'"):
+        bw.draw(TOKENS, "pie")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["logo", "tokens"])
+def test_hostile_names_are_text_in_files_and_notebooks(kind: Any) -> None:
+    name = '<script>alert(1)</script>" id="x url(#a) href="#b'
+    hostile = replace(TOKENS, method=name, target=Target(name), record_id=name)
+    if kind == "logo":
+        hostile = replace(hostile, spans=np.array([[0, 1]]), scores=np.ones(1))
+    svg, html = bw.draw(hostile, kind).svg, hostile._repr_html_()
+    for text in (svg, html):
+        assert "<script" not in text
+        assert '" id="x' not in text
+    root = ElementTree.fromstring(html)
+    assert name in "".join(root.itertext())
+
+
+def test_a_notebook_gets_a_white_ground_and_no_fixed_size() -> None:
+    html = TOKENS._repr_html_()
+    assert html.startswith('<div style="max-width:960px;background:#fff"><svg xmlns=')
+    assert bw.draw(TOKENS)._repr_html_().startswith('<div style="max-width:960px;')
+    assert " width=" not in html[html.index("<svg") : html.index(">", html.index("<svg"))]
+
+
+def test_two_pictures_on_a_page_share_no_ids() -> None:
+    other = replace(TOKENS, scores=np.array([3.0, -1.0, 2.0]))
+    ids = [re.findall(r' id="([^"]+)"', bw.draw(a).svg) for a in (TOKENS, other)]
+    assert ids[0]
+    assert not set(ids[0]) & set(ids[1])
