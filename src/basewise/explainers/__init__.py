@@ -43,6 +43,8 @@ UNITS = Registry(
     "kind of units",
     {
         "bases": "basewise.explainers.units:Bases",
+        "features": "basewise.explainers.marked:Features",
+        "motifs": "basewise.explainers.marked:Motifs",
         "tokens": "basewise.explainers.units:TokenUnits",
         "windows": "basewise.explainers.units:Windows",
     },
@@ -51,6 +53,9 @@ UNITS = Registry(
 MASKINGS = Registry(
     "masking",
     {
+        "background": "basewise.explainers.background:Background",
+        "deletion": "basewise.explainers.deletion:Deletion",
+        "infill": "basewise.explainers.infill:Infill",
         "mask": "basewise.explainers.masking:MaskToken",
         "n": "basewise.explainers.masking:NBases",
         "pad": "basewise.explainers.masking:PadToken",
