@@ -38,6 +38,16 @@ def exact(value: Any, u: int) -> Floats:
     return found
 
 
+@pytest.mark.parametrize("u", [1, 7, 8, 9, 63, 64, 65, 130])
+def test_coalitions_have_one_key_each(u: int) -> None:
+    coalitions = np.concatenate(
+        [np.eye(u, dtype=bool), ~np.eye(u, dtype=bool)[: u if u > 2 else 0]]
+    )
+    keys = keys_of(coalitions)
+    assert len(set(keys)) == len(coalitions)
+    assert keys_of(coalitions[::-1].copy()) == keys[::-1]
+
+
 @given(u=st.integers(1, 5), seed=st.integers(0, 1000))
 @QUICK
 def test_exact_shapley_is_the_mean_over_orders(u: int, seed: int) -> None:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 import basewise as bw
-from basewise.errors import CapabilityError, DataError
+from basewise.errors import CapabilityError, ConfigError, DataError
 from basewise.explainers import EXPLAINERS, MASKINGS, UNITS
 from basewise.models.batch import BatchSize, join
 from basewise.models.evaluator import Evaluator
-from basewise.models.reading import ALLOWED, probabilities, read
+from basewise.models.reading import ALLOWED, as_target, probabilities, read
 from basewise.models.switchboards import BaseSwitch, TokenSwitch
 from basewise.sequence.alphabet import N, encode
 from basewise.tokenize.kmer import Kmer
@@ -62,6 +62,17 @@ def test_switching_tokens_is_switching_bases_where_both_are_possible() -> None:
         assert by_token.n_units == by_base.n_units == 4
         assert by_token.draws == by_base.draws == len(off)
         assert torch.equal(by_token.rows(present, model)[0], by_base.rows(present, model)[0])
+
+
+@pytest.mark.parametrize("highest", [4, 32_767, 32_768, 2_000_000])
+def test_ids_of_any_size_are_switched(highest: int) -> None:
+    on, off = np.array([highest, 3, highest]), np.array([[0, highest, 1], [highest, 2, 0]])
+    spans = np.array([[0, 1], [1, 2], [2, 3]])
+    present = np.array([[1, 0, 1], [0, 1, 0]], bool)
+    rows, _ = TokenSwitch(on, off, spans, spans).rows(present, tiny_cnn())
+    assert rows.dtype == torch.long
+    expected = np.where(present[:, None], on, off).reshape(4, 3)
+    np.testing.assert_array_equal(rows, expected)
 
 
 def test_bytepairs_are_tokenised_again_and_said_to_be_of_other_length(tmp_path: Path) -> None:
@@ -235,6 +246,13 @@ def test_the_batch_size_grows_no_further_than_it_may() -> None:
     assert size.tokens == 2048
 
 
+def test_the_batch_size_grows_while_batches_take_no_time() -> None:
+    size = BatchSize(largest=3000)
+    while not size._settled:
+        size.learn(size.tokens, size.tokens * 1e-7)  # none is faster than another
+    assert size.tokens == 1 << 15  # the last below QUICK seconds
+
+
 def test_what_was_learnt_about_a_model_is_kept_for_it() -> None:
     model = tiny_cnn()
     assert BatchSize.of(model) is BatchSize.of(replace(model, name="other"))
@@ -301,6 +319,17 @@ def test_certain_probabilities_have_finite_log_odds() -> None:
     raw = torch.tensor([[1.0, 0.0]])
     assert read(raw, 0, "log_odds", "probabilities").item() == pytest.approx(27.63, abs=0.01)
     assert read(raw, 1, "log_odds", "probabilities").item() == pytest.approx(-27.63, abs=0.01)
+
+
+def test_a_target_is_no_number() -> None:
+    with pytest.raises(ConfigError, match="target = 0: name the label to explain, one of a, b"):
+        as_target(0, ("a", "b"), "logits")  # type: ignore[arg-type]
+
+
+def test_a_letter_that_is_none_is_named_with_its_record() -> None:
+    records = [bw.Record("one", "ACGT"), bw.Record("two", "ACXT")]
+    with pytest.raises(DataError, match="Record 'two': letter 'X' at base 2 is not one of ACGTN"):
+        tiny_cnn().predict(records)
 
 
 def test_a_target_that_the_outputs_do_not_give_is_refused() -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from basewise.explainers.coalitions import fit_pairs, subsets
 from basewise.explainers.count import Count, exactly
-from basewise.explainers.game import Estimate, Game, Play, keys_of
+from basewise.explainers.game import Estimate, Game, Key, Play, keys_of
 from basewise.explainers.kernel_shap import budget_for, gains_of, pairs_of_size
 from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
@@ -103,7 +103,7 @@ def distinct(sizes: Ints, u: int, rng: np.random.Generator) -> Bools:
     while len(again):
         turned = again[(2 * sizes[again] == u) & ~half[again, 0]]
         half[turned] = ~half[turned]
-        first: dict[bytes, int] = {}
+        first: dict[Key, int] = {}
         keys = keys_of(half)
         again = np.array([i for i, key in enumerate(keys) if first.setdefault(key, i) != i], int)
         half[again] = subsets(sizes[again], u, rng)

@@ -37,12 +37,14 @@ class Batch:
 class BatchSize:
     """The token budget of a batch, found by trying and halved when memory runs out.
 
-    Starts small and doubles as long as that is worth it, up to `largest`.
+    Starts small and doubles as long as that is worth it, up to `largest`; and as long as a batch
+    takes next to no time, most of which is spent around the network.
     """
 
-    SMALLEST, WORTH = 1 << 9, 1.05
+    SMALLEST, MOST = 1 << 9, 1 << 22
+    WORTH, QUICK = 1.05, 4e-3  # times as fast, seconds
 
-    def __init__(self, tokens: int | None = None, largest: int = 1 << 22):
+    def __init__(self, tokens: int | None = None, largest: int = MOST):
         self.tokens, self.largest = tokens or self.SMALLEST, largest
         self._settled = tokens is not None
         self._rates: dict[int, list[float]] = {}
@@ -107,12 +109,14 @@ class BatchSize:
         rates.append(tokens / max(seconds, 1e-9))
         if len(rates) < 2:  # a first call at a size also pays for its buffers: look twice
             return
-        if max(rates) < self.WORTH * max(self._rates.get(self.tokens // 2, [0])):
+        best = max(rates)
+        quick = tokens / best < self.QUICK and 2 * self.tokens <= self.MOST
+        if not quick and best < self.WORTH * max(self._rates.get(self.tokens // 2, [0])):
             self.tokens, self._settled = self.tokens // 2, True
-        elif 2 * self.tokens > self.largest:
-            self._settled = True
-        else:
+        elif quick or 2 * self.tokens <= self.largest:
             self.tokens *= 2
+        else:
+            self._settled = True
 
 
 _LEARNT: WeakKeyDictionary[nn.Module, dict[tuple[torch.device, bool], BatchSize]]
@@ -127,7 +131,7 @@ def _largest(model: Model) -> int:
     """
     if isinstance(model.network, FunctionNetwork):
         return 1 << 17
-    return 1 << 13 if model.device.type == "cpu" else 1 << 22
+    return 1 << 13 if model.device.type == "cpu" else BatchSize.MOST
 
 
 def _memory_ran_out(error: RuntimeError | MemoryError) -> bool:
