@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from basewise.cli import main
+from basewise.cli import main, progress
 from basewise.data.grammar import PromoterGrammar
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.models.model import Model
@@ -108,6 +108,62 @@ def test_list_and_show_speak_of_every_component(basewise):
     shown = basewise("show", "dataset", "files").stdout
     assert "labels = {}" in shown
     assert "train = (needed)" in shown
+
+
+def test_list_alone_names_the_tables_and_their_rows(basewise):
+    done = basewise("list")
+    assert done.returncode == 0
+    rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert {"explainers", "maskings", "models", "tokenizers", "units"} <= set(rows)
+    assert "lime, marginalisation" in rows["explainers"]
+
+
+@pytest.mark.parametrize(
+    "what, said",
+    [
+        (("network", "basewise-cnn"), ["Width of every layer.", "  channels = 128"]),
+        (("network", "basewise-gena"), ["  hidden_size = 768"]),
+        (("model", "cnn"), ["settings of basewise-cnn;", "  channels = 128"]),
+        (("model", "gena"), ["settings of basewise-gena;", "  hidden_size = 128"]),
+    ],
+)
+def test_show_says_what_a_network_may_be_told(basewise, what, said):
+    shown = basewise("show", *what).stdout
+    assert all(text in shown for text in said)
+    assert "id2label" not in shown
+
+
+def test_a_step_without_a_terminal_is_told_in_plain_lines(monkeypatch, capfd):
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    terminal = progress.Terminal()
+    with terminal.step("explain [x]", 1200) as step:
+        step.at(100, note="7 evaluations" + " more" * 20)
+    terminal.note("a [long] line " * 20)
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == "explain [x]: 100 of 1,200, 7 evaluations" + " more" * 20
+    assert lines[1].startswith("explain [x]    ")
+    assert lines[2] == "a [long] line " * 20
+    assert len(lines) == 3
+
+
+def test_a_place_that_cannot_be_written_is_named_as_it_was_given(basewise, home, tmp_path):
+    (tmp_path / "p.csv").mkdir()
+    done = basewise(
+        "predict", home / "three.fa", "--model", home / "model", "-o", tmp_path / "p.csv"
+    )
+    assert done.returncode == 2
+    assert str(tmp_path / "p.csv") in done.stderr
+    assert ".part" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_memory_that_runs_out_is_one_line(basewise, home, tmp_path):
+    arguments = ("--model", home / "model", "--target", "promoter", "-o", tmp_path / "a.parquet")
+    settings = ("--explainer", "lime", "--set", "samples=1_000_000_000_000")
+    done = basewise("explain", home / "three.fa", *arguments, *settings)
+    assert done.returncode == 2
+    assert "memory ran out" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_init_prints_a_study_that_loads(basewise, tmp_path):

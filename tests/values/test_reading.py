@@ -193,6 +193,8 @@ def test_rows_of_another_width_are_told(file):
         ("a.csv", "", {"labels": {"0": "x"}}, "a.csv holds no sequence that can be read"),
         ("a.csv", 'seq\n"ACGT\n', {}, "line 2: unexpected end of data"),
         ("a.csv", b"seq\nAC\xff\n", {}, "line 2: byte 0xff is not UTF-8"),
+        ("a.csv", "seq\nAC\n".encode("utf-16-le"), {}, "line 1: a null byte, .* UTF-16, binary"),
+        ("a.fa", b">a\nAC\0GT\n", {}, "line 2: a null byte, which no text has"),
         ("a.csv", "seq,label\nA,x\nC,nan\n", {"labels": "values"}, "label 'x' is not a number"),
         ("a.csv", "seq\nAé\n", {}, "letter 'é' at base 1"),
         ("a.xlsx", b"PK\x03\x04xx", {}, "a.xlsx is a spreadsheet; save the sheet as CSV"),

@@ -79,6 +79,10 @@ def main() -> None:
             raise
         typer.echo(f"basewise: {error.filename}: {error.strerror}.", err=True)
         sys.exit(2)
+    except MemoryError as error:
+        said = " ".join(str(error).split()) or "no more was to be had"
+        typer.echo(f"basewise: memory ran out: {said}; ask for less at once.", err=True)
+        sys.exit(2)
 
 
 def _interrupted(*_: object) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,9 +44,17 @@ def _table(kind: str) -> Registry:
 
 
 def list_components(
-    kind: Annotated[str, typer.Argument(help="explainers, maskings, models, ...")],
+    kind: Annotated[
+        str | None, typer.Argument(help="explainers, maskings, models, ...; all kinds if left out.")
+    ] = None,
 ) -> None:
-    """Name the components of one kind."""
+    """Name the components of one kind, or the kinds there are."""
+    if kind is None:
+        tables = _tables()
+        width = max(map(len, tables))
+        for name, rows in tables.items():
+            typer.echo(f"{name:<{width}}  {', '.join(rows.names())}")
+        return
     table = _table(kind)
     width = max(map(len, table.names()))
     for name in table.names():
@@ -60,17 +69,43 @@ def show(
     """Show what a component means and every setting with its default."""
     cls = _table(kind).get(name)
     typer.echo(inspect.getdoc(cls) or cls.__name__)
-    if not dataclasses.is_dataclass(cls):
-        return
-    typer.echo("\nDefaults")
-    for field in dataclasses.fields(cls):
-        factory = getattr(field.default, "default_factory", None)  # of pydantic's Field
-        if factory is not None:
-            said = repr(factory())
-        elif field.default is not dataclasses.MISSING:
-            said = repr(getattr(field.default, "default", field.default))
-        elif field.default_factory is not dataclasses.MISSING:
-            said = repr(field.default_factory())
-        else:
-            said = "(needed)"
-        typer.echo(f"  {field.name} = {said}")
+    if dataclasses.is_dataclass(cls):
+        typer.echo("\nDefaults")
+        for field in dataclasses.fields(cls):
+            typer.echo(f"  {field.name} = {_default(field)}")
+    if trained := getattr(cls, "type_", None):  # a model of a study, by the name of its network
+        from basewise.models import NETWORKS
+
+        typer.echo(
+            f"\nThe table network may hold these settings of {trained}; head, vocabulary, padding "
+            "and positions\nfollow from the data where they are not given."
+        )
+        _echo_network(NETWORKS.get(trained).config_class, getattr(cls, "small", {}))
+    elif config := getattr(cls, "config_class", None):
+        typer.echo(f"\n{inspect.getdoc(config)}\n\nDefaults")
+        _echo_network(config, {})
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    factory = getattr(field.default, "default_factory", None)  # of pydantic's Field
+    if factory is not None:
+        return repr(factory())
+    if field.default is not dataclasses.MISSING:
+        return repr(getattr(field.default, "default", field.default))
+    if field.default_factory is not dataclasses.MISSING:
+        return repr(field.default_factory())
+    return "(needed)"
+
+
+def _echo_network(config: type, instead: Mapping[str, Any]) -> None:
+    """The settings of a network's configuration, without those that transformers gives all."""
+    from transformers import PreTrainedConfig
+
+    ours = [cls for cls in config.__mro__ if cls.__module__.startswith("basewise.")]
+    named = {name for cls in ours for name in inspect.get_annotations(cls)}
+    named |= set(inspect.signature(config).parameters) - set(
+        inspect.signature(PreTrainedConfig).parameters
+    )
+    for name, setting in inspect.signature(config).parameters.items():
+        if name in named and setting.default is not setting.empty:
+            typer.echo(f"  {name} = {instead.get(name, setting.default)!r}")

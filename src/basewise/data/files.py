@@ -57,16 +57,24 @@ def decode_text(path: Path, content: bytes) -> str:
     Raises
     ------
     DataError
-        Naming the line where the bytes are not UTF-8.
+        Naming the line where the bytes are not UTF-8, or hold zeros, as UTF-16 does.
     """
+    if (at := content.find(b"\0")) >= 0:
+        raise DataError(
+            f"{path}, line {_line(content, at)}: a null byte, which no text has; the file is "
+            "UTF-16, binary or damaged. Save it as UTF-8 text, or copy it again."
+        )
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{path}, line {line}: byte {content[error.start]:#04x} is not UTF-8 text; "
-            "save the file as UTF-8."
+            f"{path}, line {_line(content, error.start)}: byte {content[error.start]:#04x} is not "
+            "UTF-8 text; save the file as UTF-8."
         ) from None
+
+
+def _line(content: bytes, at: int) -> int:
+    return content.count(b"\n", 0, at) + 1
 
 
 def stem(path: Path) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from basewise.errors import CapabilityError
 from basewise.registry import Registry
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def explain(
     ConfigError
         For an unknown name or setting.
     CapabilityError
-        If the model cannot serve this explainer.
+        If the model cannot serve this explainer, or memory runs out.
     """
     if isinstance(explainer, str):
         explainer = {"type": explainer}
@@ -125,5 +126,13 @@ def explain(
         built = EXPLAINERS.build({**explainer, **settings})
     else:
         built = replace(explainer, **settings)
-    found: list[Attribution] = built.explain(model, records, model.target(target), seed, progress)
+    try:
+        found: list[Attribution] = built.explain(
+            model, records, model.target(target), seed, progress
+        )
+    except MemoryError as error:
+        raise CapabilityError(
+            f"{Registry.name_of(built)}: memory ran out ({' '.join(str(error).split())}); ask for "
+            "fewer evaluations or samples, or larger units."
+        ) from None
     return found

@@ -22,7 +22,7 @@ from basewise.models.batch import Batch, BatchSize, borrowed
 from basewise.models.foreign import FunctionNetwork, OneHotModule
 from basewise.models.hub import checkpoint_folder, licence_of
 from basewise.models.reading import LANGUAGE_MODEL, Outputs, as_target, probabilities
-from basewise.sequence.alphabet import encode
+from basewise.sequence.alphabet import ILLEGAL, LETTERS, encode
 from basewise.store import write_text
 from basewise.tokenize import Tokenizer
 from basewise.tokenize.nucleotide import Nucleotide
@@ -365,13 +365,27 @@ class Model:
 
 
 def by_length(records: Sequence[Record]) -> list[tuple[Ints, Codes]]:
-    """Rows and codes (m, b) of the records of each length, shortest first."""
+    """Rows and codes (m, b) of the records of each length, shortest first.
+
+    Raises
+    ------
+    DataError
+        Naming the first record with a letter that is none of `ACGTN`.
+    """
     lengths = np.array([len(record.sequence) for record in records])
     found = []
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
         text = "".join([records[i].sequence for i in rows.tolist()])
-        found.append((rows, encode(text).reshape(len(rows), length)))
+        codes = encode(text).reshape(len(rows), length)
+        if (illegal := codes == ILLEGAL).any():
+            row, at = np.argwhere(illegal)[0]
+            record = records[rows[row]]
+            raise DataError(
+                f"Record {record.id!r}: letter {record.sequence[at]!r} at base {at} is not one of "
+                f"{LETTERS}; write unknown bases as N."
+            )
+        found.append((rows, codes))
     return found
 
 

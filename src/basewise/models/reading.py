@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from basewise.errors import CapabilityError
+from basewise.errors import CapabilityError, ConfigError
 from basewise.types import Read, Target
 
 __all__ = ["LANGUAGE_MODEL", "Outputs", "as_target", "probabilities", "read"]
@@ -40,6 +40,8 @@ def as_target(target: str | Target, labels: Sequence[str], outputs: Outputs) -> 
     ------
     UnknownName
         If no label has that name.
+    ConfigError
+        If it is neither a label nor a `Target`.
     CapabilityError
         If the model's outputs cannot be read that way, or it is a language model.
     """
@@ -47,6 +49,11 @@ def as_target(target: str | Target, labels: Sequence[str], outputs: Outputs) -> 
         raise CapabilityError(LANGUAGE_MODEL)
     if isinstance(target, str):
         target = Target(target, ALLOWED[outputs][0])
+    if not isinstance(target, Target):
+        raise ConfigError(
+            f"target = {target!r}: name the label to explain, one of {', '.join(labels)}, or give "
+            "a Target; outputs have no numbers here."
+        )
     target.index(labels)
     if target.read not in ALLOWED[outputs]:
         raise CapabilityError(
