@@ -55,6 +55,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "smoothgrad": {"draws": 9},
 }
 ELSEWHERE = ["marginalisation"]  # its scores are a motif's, not the sequence's
+SURROGATE = ["lime"]  # a ridge on samples of its own: the axioms hold on average only
+ORDERED = ["partition_shap", "permutation_shap"]  # by halves of windows, or by some of all orders
 ONE_HOT_ONLY = ["deep_lift"]
 KNOWN: dict[str, dict[str, Any]] = {
     "deep_lift": {"reference": "uniform"},
@@ -174,6 +176,22 @@ def test_the_planted_motif_is_found(name: str) -> None:
         assert sorted(best) == list(range(AT, AT + len(MOTIF)))
 
 
+@pytest.mark.parametrize("name", sorted({*SCORING} - {*ELSEWHERE, *SURROGATE}))
+def test_bases_that_do_nothing_score_nothing(name: str) -> None:
+    for a in explained(of_module(Planted()), records((10, 9)), known(name)):
+        outside = np.delete(a.per_base(), range(AT, AT + len(MOTIF)))
+        np.testing.assert_allclose(outside, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted({*SCORING} - {*ELSEWHERE, *SURROGATE, *ORDERED}))
+def test_bases_that_do_the_same_score_the_same(name: str) -> None:
+    """Each base of the motif adds 1, and all four together 1 more."""
+    for a in explained(of_module(Planted()), records((10, 9)), known(name)):
+        inside = a.per_base()[AT : AT + len(MOTIF)]
+        assert inside[0] > 0.5
+        np.testing.assert_allclose(inside, inside[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if KIND[name] == "rule"])
 def test_a_rule_is_the_motif_where_it_decides(name: str) -> None:
     for a in explained(of_module(Whole()), records(), EXPLAINERS.build(name)):
@@ -240,6 +258,9 @@ def test_everything_borrowed_is_given_back_after_an_error(name: str) -> None:
     model = of_module(module)
     module.layer[1].eval()  # modes that differ from module to module
     module.layer[0].bias.requires_grad_(False)
+    torch.manual_seed(7)
+    np.random.seed(7)  # noqa: NPY002 - it is the global state that must stay
+    state = torch.random.get_rng_state().clone(), np.random.get_state()[1].copy()  # noqa: NPY002
     with pytest.raises(ZeroDivisionError, match="broke down"):
         explained(replace(model, batch_tokens=13), records(), built(name))
     assert module.training
@@ -251,6 +272,8 @@ def test_everything_borrowed_is_given_back_after_an_error(name: str) -> None:
     assert torch.backends.cudnn.enabled
     hooks = [m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in _all(model)]
     assert not any(hooks)
+    assert torch.equal(torch.random.get_rng_state(), state[0])
+    assert (np.random.get_state()[1] == state[1]).all()  # noqa: NPY002
 
 
 def _all(model: Any) -> list[Any]:

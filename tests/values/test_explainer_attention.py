@@ -20,6 +20,10 @@ from tiny_networks import tiny
 NAMES = ["attention", "attention_rollout"]
 
 
+def hooks_of(network: Any) -> list[int]:
+    return [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules()]
+
+
 def built(name: str, **settings: Any) -> Any:
     return EXPLAINERS.build({"type": name} | settings)
 
@@ -91,6 +95,63 @@ def test_networks_without_attention_are_refused(name: str) -> None:
     hyena = bw.Model(network, Nucleotide(layout="hyenadna"), ("no", "yes"))
     with pytest.raises(CapabilityError, match="it has no attention maps"):
         bw.explain(hyena, records(), name, "yes")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_function_is_refused_with_what_works(name: str) -> None:
+    model = bw.Model.from_callable(lambda rows: [0.0] * len(rows), ["score"])
+    with pytest.raises(CapabilityError, match=r"is a function, .* perturbation explainer"):
+        bw.explain(model, records(), name, "score")
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_borrowed_is_given_back_after_an_error(name: str, calls: int) -> None:
+    """The network breaks down while its maps are read, or while its output is."""
+    model, left = kmer_bert(), calls
+
+    def breaks(*_: Any) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise ZeroDivisionError("the network broke down")
+
+    network = model.network.train()
+    bw.explain(model, records(), name, "yes")  # transformers keeps sleeping hooks of its own
+    hooks = hooks_of(network)
+    network.bert.encoder.layer[1].eval()  # modes that differ from module to module
+    frozen = network.bert.pooler.dense.bias.requires_grad_(False)
+    handle = network.bert.encoder.layer[0].register_forward_pre_hook(breaks)
+    modes = [module.training for module in network.modules()]
+    implementation = network.config._attn_implementation
+    state = torch.random.get_rng_state().clone()
+    with pytest.raises(ZeroDivisionError):
+        bw.explain(model, records(), name, "yes")
+    handle.remove()
+    assert [module.training for module in network.modules()] == modes
+    assert [p for p in network.parameters() if not p.requires_grad] == [frozen]
+    assert network.config._attn_implementation == implementation != "eager"
+    assert hooks_of(network) == hooks
+    assert torch.is_grad_enabled()
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_rollout_of_a_real_network_is_the_product_of_its_maps() -> None:
+    """Section 3: A' = (A + I) / 2, row by row a distribution, and A'_3 A'_2 A'_1."""
+    network = tiny("basewise-dnabert2", head="sequence_classification", num_labels=2, vocab_size=6)
+    model, record = bw.Model(network, Nucleotide(), ("no", "yes")), records()[1]
+    ids = torch.from_numpy(model.tokenizer.encode(record.sequence).ids)[None]
+    with torch.no_grad():
+        maps = network(input_ids=ids, output_attentions=True).attentions
+    layers = [(layer[0].mean(0).double().numpy() + np.eye(len(record))) / 2 for layer in maps]
+    assert len(layers) == 3
+    product = layers[2] @ layers[1] @ layers[0]
+    np.testing.assert_allclose(product.sum(1), 1, atol=1e-6)
+    for by, expected in (("all", product.mean(0)), ("first", product[0])):
+        (a,) = bw.explain(model, [record], "attention_rollout", "yes", by=by)
+        np.testing.assert_allclose(a.scores, expected, atol=1e-6)
+    wrong = layers[0] @ layers[1] @ layers[2]
+    assert np.abs(wrong.mean(0) - product.mean(0)).max() > 1e-3  # the order is seen
 
 
 @pytest.mark.parametrize("name", NAMES)
