@@ -92,6 +92,8 @@ def test_every_promised_file_is_there(finished):
     for name in (
         "lock.json", "audit.json", "data/summary.json", "models/cnn/model.safetensors",
         "predictions/cnn.parquet", "metrics/models.parquet", "metrics/explainers.parquet",
+        "metrics/agreement.parquet", "metrics/consensus.parquet", "rankings/combined.parquet",
+        "rankings/occurrences/cnn/shap.parquet",
         "biology/hits.parquet", "biology/class_enrichment.parquet",
     ):  # fmt: skip
         assert name in found

@@ -13,6 +13,11 @@
       metrics/models.parquet          quality of each model and of the baseline
       metrics/explainers.parquet      cost and completeness of each explainer
       metrics/localisation.parquet    how much planted truth each explainer found (if any is known)
+      metrics/agreement.parquet       how much explainers and models agree, against shifts
+      metrics/agreement_records.parquet, metrics/consensus.parquet
+      rankings/tokens.parquet, rankings/kmers.parquet      scores of tokens and of k-mers
+      rankings/combined.parquet       k-mers ranked over all models and explainers
+      rankings/occurrences/<model>/<explainer>.parquet     one row per token of a record
       biology/hits.parquet, biology/class_enrichment.parquet,
       biology/attribution_enrichment.parquet
       report/index.html
@@ -113,6 +118,41 @@ class Run:
     def localisation(self) -> pd.DataFrame:
         """model, explainer, metric, value, low, high, n, chance; empty where no truth is known."""
         return self.frame("metrics/localisation", "localisation", "evaluate")
+
+    @property
+    def agreement(self) -> pd.DataFrame:
+        """within, and the columns of `evaluate.agreement.AGREEMENT`: pairs of explainers of one
+        model, and of models under one explainer."""
+        return self.frame("metrics/agreement", "agreement", "compare")
+
+    @property
+    def agreement_records(self) -> pd.DataFrame:
+        """The same, record by record: within, and `evaluate.agreement.RECORD_AGREEMENT`."""
+        return self.frame("metrics/agreement_records", "agreement_records", "compare")
+
+    @property
+    def consensus(self) -> pd.DataFrame:
+        """model, record_id, scores and spread (lists, one number per base), explainers."""
+        return self.frame("metrics/consensus", "consensus", "compare")
+
+    @property
+    def tokens(self) -> pd.DataFrame:
+        """model, explainer, and the columns of `evaluate.token_scores.TOKEN_SCORES`."""
+        return self.frame("rankings/tokens", "tokens", "compare")
+
+    @property
+    def kmers(self) -> pd.DataFrame:
+        """The same of k-mers of both strands, which models of any tokenizer have in common."""
+        return self.frame("rankings/kmers", "kmers", "compare")
+
+    @property
+    def ranking(self) -> pd.DataFrame:
+        """method, rank, token, value, p, q, rank_low, rank_high, tables, count, low, high."""
+        return self.frame("rankings/combined", "combined", "compare")
+
+    def occurrences(self, model: str, explainer: str) -> pd.DataFrame:
+        """Every occurrence of every token; see `evaluate.occurrences.OCCURRENCES`."""
+        return self.frame(f"rankings/occurrences/{model}/{explainer}", "occurrences", "compare")
 
     @property
     def hits(self) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import json
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import pandas as pd
 
 from basewise.checks import audit
 from basewise.errors import StoreError
+from basewise.evaluate.occurrences import write_occurrences
 from basewise.models.model import Model
 from basewise.store import (
     fingerprint,
@@ -33,7 +34,7 @@ from basewise.store import (
     write_records,
     write_text,
 )
-from basewise.study import biology, measures
+from basewise.study import biology, comparisons, measures
 from basewise.study.checked import check
 from basewise.study.identity import refuse_another_file, refuse_other_data
 from basewise.study.models import files_digest
@@ -59,11 +60,14 @@ STEPS = {
     "predict": 1,
     "explain": 1,
     "evaluate": 1,
+    "compare": 1,
     "biology": 1,
 }
 PART = 100  # records in one part file
 SPLITS = ("train", "dev", "test")
 PREPARED = [f"data/{name}.parquet" for name in (*SPLITS, "explained")] + ["data/summary.json"]
+COMPARED = ["metrics/agreement", "metrics/agreement_records", "metrics/consensus"]
+COMPARED += [f"rankings/{name}" for name in ("tokens", "kmers", "combined")]
 BIOLOGY = [
     f"biology/{name}.parquet" for name in ("hits", "class_enrichment", "attribution_enrichment")
 ]
@@ -129,6 +133,7 @@ class _Runner:
         self.predict(models, records)
         self.explain(models, read_records(self.folder / "data" / "explained.parquet"))
         self.evaluate()
+        self.compare(models)
         self.biology()
         self.log("complete")
         return Run(self.folder)
@@ -308,6 +313,26 @@ class _Runner:
             )
         self.steps.record("evaluate", said)
         self.holds("evaluate")
+
+    def compare(self, models: Mapping[str, Model]) -> None:
+        """Ask whether explanations agree, and which words carry the scores."""
+        said = _said("compare", self.lock["places"], self.seed)
+        if self.steps.done("compare", said, *(f"{name}.parquet" for name in COMPARED)):
+            self.holds("compare")
+            return
+        run = Run(self.folder)
+        tokenizers = {name: model.tokenizer for name, model in models.items()}
+        with self.watcher.step("compare", None):
+            ranked, found = comparisons.rankings(run, tokenizers, self.seed)
+            for name, frame in found.items():
+                write_occurrences(
+                    self.folder / "rankings" / "occurrences" / f"{name}.parquet", frame
+                )
+            tables = [*comparisons.agreements(run, self.seed), comparisons.consensuses(run)]
+            for name, frame in zip(COMPARED, [*tables, *ranked], strict=True):
+                write_frame(self.folder / f"{name}.parquet", frame, name.partition("/")[2])
+        self.steps.record("compare", said)
+        self.holds("compare")
 
     def biology(self) -> None:
         """Hold motifs against nulls, in the sequences and in the attributions."""
