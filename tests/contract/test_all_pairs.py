@@ -23,7 +23,7 @@ from transformers import (
 
 import basewise as bw
 from basewise.errors import CapabilityError
-from basewise.explainers import EXPLAINERS
+from basewise.explainers import EXPLAINERS, MASKINGS, UNITS
 from basewise.models import NETWORKS
 from basewise.models.checkpoints import load_network
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
@@ -35,7 +35,10 @@ from basewise.tokenize.nucleotide_transformer import NucleotideTransformer
 from tiny_bpe import write_tiny_bpe
 from tiny_networks import SIZES, tiny
 
-RECORDS = [bw.Record("long", "TTGCATTTAAACA"), bw.Record("short", "CATTAACGG")]
+RECORDS = [
+    bw.Record("long", "TTGCATTTAAACA", truth=(bw.Span(2, 5), bw.Span(9, 12))),
+    bw.Record("short", "CATTAACGG", truth=(bw.Span(1, 6),)),
+]
 LABELS = ("no", "maybe", "yes")
 BERT = {
     "hidden_size": 12,
@@ -221,26 +224,104 @@ def test_every_explainer_explains_every_model(explainer: str, model: bw.Model, u
     np.testing.assert_allclose(alone.scores, found[1].scores, rtol=1e-3, atol=2e-5)
 
 
-@pytest.mark.parametrize("masking", ["shuffled", "sampled", "mask", "pad", "unknown", "n"])
-def test_every_masking_hides_or_says_why_not(model: bw.Model, masking: str) -> None:
+UNITS_OF = {"motifs": {"patterns": ["CATT", "TTAA"]}}
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bw.Model], str]:
+    """Folders of masked language models, one for the tokenizer of each model, made once."""
+
+    @cache
+    def folder(name: str, model: bw.Model) -> str:
+        path, rows = tmp_path_factory.mktemp("language"), model.tokenizer.vocabulary_size
+        network = tiny("basewise-nucleotide-transformer", vocab_size=rows, head="masked_lm")
+        bw.Model(network, model.tokenizer, (), outputs="tokens").save(path)
+        return str(path)
+
+    return lambda model: folder(model.name, model)
+
+
+def masked(masking: str, model: bw.Model, language: Callable[[bw.Model], str]) -> dict[str, Any]:
+    """A masking by name, with the settings it needs."""
+    needed = {
+        "background": lambda: {"composition": [0.3, 0.2, 0.1, 0.4]},
+        "infill": lambda: {"model": language(model)},
+    }
+    return {"type": masking, **needed.get(masking, dict)()}
+
+
+def why_not(masking: str, model: bw.Model) -> str | None:
+    """What a model is told that cannot serve a masking; None where it can."""
     tokenizer = model.tokenizer
-
-    def run() -> Any:
-        return bw.explain(model, RECORDS, "occlusion", "yes", units="bases", masking=masking)
-
     if masking == "n" and not tokenizer.frame_safe_n:
-        said = "An N moves the borders of this tokenizer's other tokens.*; use masking='mask'"
-    elif masking == "mask" and tokenizer.mask_id is None:
-        said = "has no mask token; use masking='n'"
-    elif masking == "unknown" and tokenizer.unknown_id is None:
-        said = "has no unknown token; use masking='n'"
-    elif masking == "pad" and model.name == "basewise-hyenadna":
-        said = "HyenaDNA has no attention mask: only padding on the right"
-    else:
-        assert all(np.isfinite(attribution.scores).all() for attribution in run())
+        return "An N moves the borders of this tokenizer's other tokens.*; use masking='mask'"
+    if masking == "mask" and tokenizer.mask_id is None:
+        return "has no mask token; use masking='n'"
+    if masking == "unknown" and tokenizer.unknown_id is None:
+        return "has no unknown token; use masking='n'"
+    if masking == "pad" and model.name == "basewise-hyenadna":
+        return "HyenaDNA has no attention mask: only padding on the right"
+    if masking == "infill" and tokenizer.mask_id is None:
+        return "has no mask token, so no masked language model has the same; use masking='shuffled'"
+    if masking == "infill" and overlapping(model):
+        return "tokens of 'long' overlap .*; use masking='shuffled'"
+    return None
+
+
+@pytest.mark.parametrize("masking", MASKINGS.names())
+def test_every_masking_hides_or_says_why_not(
+    model: bw.Model, masking: str, language: Callable[[bw.Model], str]
+) -> None:
+    how = masked(masking, model, language)
+
+    def run(records: list[bw.Record]) -> Any:
+        return bw.explain(model, records, "occlusion", "yes", seed=2, units="bases", masking=how)
+
+    if said := why_not(masking, model):
+        with pytest.raises(CapabilityError, match=said) as caught:
+            run(RECORDS)
+        assert "\n" not in str(caught.value)
         return
-    with pytest.raises(CapabilityError, match=said):
-        run()
+    found = run(RECORDS)
+    (alone,) = run(RECORDS[1:])
+    np.testing.assert_allclose(alone.scores, found[1].scores, rtol=1e-3, atol=2e-5)
+    for attribution in found:
+        assert np.isfinite(attribution.scores).all()
+        assert np.abs(attribution.scores).max() > 0
+        draws = MASKINGS.build(how).draws
+        assert attribution.evaluations == draws * (len(attribution.sequence) + 2)
+        assert ("value_error" in attribution.extras) == (draws > 1)
+        assert (attribution.standard_error is not None) == (draws > 1)
+        assert ("positions_shift" in attribution.extras) == (masking == "deletion")
+
+
+@pytest.mark.parametrize("units", UNITS.names())
+def test_all_units_are_hidden_by_every_masking(
+    made: Callable[[str], bw.Model], units: str, language: Callable[[bw.Model], str]
+) -> None:
+    """On one base, byte pairs, 6-mers side by side, and 3-mers that overlap."""
+    for name in ("basewise-cnn", "basewise-dnabert2", "basewise-nucleotide-transformer", "DNABERT"):
+        model = made(name)
+        if units == "tokens" and overlapping(model):
+            continue
+        for masking in MASKINGS.names():
+            if why_not(masking, model):
+                continue
+            settings = {
+                "masking": masked(masking, model, language),
+                "units": {"type": units, **UNITS_OF.get(units, {})},
+            }
+            explainer = "exact_shapley" if units in ("features", "motifs") else "occlusion"
+            found = bw.explain(model, RECORDS, explainer, "yes", **settings)
+            for attribution, record in zip(found, RECORDS, strict=True):
+                assert np.isfinite(attribution.scores).all(), (name, masking)
+                covered = np.zeros(len(record), int)
+                for start, end in attribution.spans:
+                    covered[start:end] += 1
+                assert (covered == 1).all()
+                if attribution.kind == "additive":
+                    assert attribution.gap == pytest.approx(0, abs=1e-5)
+                    assert ("rest" in attribution.extras) == (len(attribution.spans) > 1)
 
 
 def test_kmers_are_hidden_with_all_that_cover_a_base(made: Callable[[str], bw.Model]) -> None:

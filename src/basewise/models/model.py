@@ -21,6 +21,8 @@ from basewise.errors import CapabilityError, DataError, StoreError, WeightsError
 from basewise.models.batch import Batch, BatchSize, borrowed
 from basewise.models.foreign import FunctionNetwork, OneHotModule
 from basewise.models.hub import checkpoint_folder, licence_of
+from basewise.models.onehot import OneHotNetwork
+from basewise.models.precision import Precision
 from basewise.models.reading import LANGUAGE_MODEL, Outputs, as_target, probabilities
 from basewise.sequence.alphabet import ILLEGAL, LETTERS, encode
 from basewise.store import write_text
@@ -59,6 +61,9 @@ class Model:
         of a language model, which has no labels.
     batch_tokens : int or None
         Tokens per batch; found by trying when None.
+    precision : str
+        What perturbed rows are evaluated with: `full`, `auto` or `bfloat16`; see `Precision`.
+        Predictions and gradients are always in full.
     licence : str or None
         Of the checkpoint, where it names one; kept by what is trained from it.
     """
@@ -69,6 +74,7 @@ class Model:
     name: str = "model"
     outputs: Outputs = "logits"
     batch_tokens: int | None = None
+    precision: Precision = "full"
     licence: str | None = None
 
     # ---------------------------------------------------------------- making one
@@ -298,7 +304,10 @@ class Model:
                 f"{self.name} takes at most {self.longest} tokens of a sequence and got {tokens}; "
                 "cut the sequence into windows."
             )
-        found: Tensor = self.network(input_ids=batch.ids, attention_mask=batch.mask).logits
+        mask = batch.mask
+        if mask is None and isinstance(self.network, OneHotNetwork):
+            mask = torch.ones_like(batch.ids, dtype=torch.bool)  # pads in place are hidden bases
+        found: Tensor = self.network(input_ids=batch.ids, attention_mask=mask).logits
         return found if found.ndim == 2 else self._mean_over_tokens(found, batch.mask)
 
     def _mean_over_tokens(self, found: Tensor, mask: Tensor | None) -> Tensor:
