@@ -157,6 +157,14 @@ class Ratio(nn.Module):
         return (1 / (1 + x[:, 1].sum(1))) / (1 + x[:, 0].sum(1))
 
 
+class Chosen(nn.Module):
+    """A nonlinearity that is spelled as a choice between linear ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x[:, 0].sum(1) - 1
+        return torch.where(y > 0, y, 0 * y)
+
+
 class Attending(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = x.transpose(1, 2)
@@ -165,7 +173,17 @@ class Attending(nn.Module):
 
 @pytest.mark.parametrize(
     "module, operation",
-    [(Gated(), "mul"), (Ratio(), "div"), (Attending(), "scaled_dot_product_attention")],
+    [
+        (Gated(), "mul"),
+        (Ratio(), "div"),
+        (Attending(), "scaled_dot_product_attention"),
+        (Chosen(), "gt"),
+        (nn.Sequential(nn.Flatten(), nn.LayerNorm(48)), "layer_norm"),
+        (nn.Sequential(nn.Flatten(), nn.Softmax(1)), "softmax"),
+        (nn.Sequential(nn.GroupNorm(2, 4), nn.Flatten()), "group_norm"),
+        (nn.Sequential(nn.Flatten(), nn.GLU()), "glu"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
 )
 def test_operations_without_a_rule_are_refused_by_name(module: nn.Module, operation: str) -> None:
     with pytest.raises(CapabilityError, match=f"deep_lift has no rule for '\\w*{operation}"):
@@ -190,13 +208,14 @@ def test_probabilities_of_several_labels_are_refused() -> None:
         )
 
 
-def test_scores_that_do_not_sum_to_the_gain_are_refused() -> None:
+@pytest.mark.parametrize("scale", [1, 1e-5])
+def test_scores_that_do_not_sum_to_the_gain_are_refused(scale: float) -> None:
     """A layer that takes its rows for columns: every operation has a rule, the layer has none."""
 
     class Crossing(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             y = x.sum(2).transpose(0, 1).exp().transpose(0, 1)
-            return y.sum(1)
+            return scale * y.sum(1)
 
     with pytest.raises(CapabilityError, match=r"miss the gain by .* on mine, so a layer does more"):
         explain(Crossing(), "AGGTC", reference="zero")
