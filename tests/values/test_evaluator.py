@@ -256,7 +256,7 @@ def test_the_batch_size_grows_while_batches_take_no_time() -> None:
 def test_what_was_learnt_about_a_model_is_kept_for_it() -> None:
     model = tiny_cnn()
     assert BatchSize.of(model) is BatchSize.of(replace(model, name="other"))
-    assert BatchSize.of(model) is not BatchSize.of(model, backward=True)
+    assert BatchSize.of(model) is not BatchSize.of(model, "backward")
     assert BatchSize.of(model) is not BatchSize.of(tiny_cnn())
     fixed = replace(model, batch_tokens=77)
     assert BatchSize.of(fixed).tokens == 77

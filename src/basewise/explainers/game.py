@@ -15,7 +15,17 @@ import numpy as np
 
 from basewise.types import Bools, Floats
 
-__all__ = ["Board", "Estimate", "Game", "Key", "Play", "error_of_draws", "play", "play_one"]
+__all__ = [
+    "Board",
+    "Estimate",
+    "Game",
+    "Key",
+    "Play",
+    "error_of_draws",
+    "first_moves",
+    "play",
+    "play_one",
+]
 
 ROWS_AT_ONCE = 4096  # rows that wait for a value at one time
 LONG = 1024  # tokens; longer rows count as several, so that memory stays bounded
@@ -257,6 +267,31 @@ def play(
         for (player, _), values in zip(asked, found, strict=True):
             player.hear(values)
         seated.extendleft(player for player, _ in reversed(asked))
+
+
+def first_moves(
+    boards: Iterable[tuple[T, B, Callable[[Game], Play]]],
+    evaluate: Callable[[Sequence[tuple[B, Bools]]], list[Floats]],
+    rows: int,
+) -> list[tuple[B, Bools]]:
+    """What estimators ask for first, beside the ends: about so many rows for each board.
+
+    The games are then left.
+    """
+    found = []
+    for each in boards:
+        player, asked = _Player(*each), np.empty((0, each[1].n_units), bool)
+        try:
+            ends = moved = player.ask()
+            while len(asked) < rows:
+                player.hear(*evaluate([(player.board, moved)]))
+                moved = player.ask()
+                at = np.linspace(0, len(moved) - 1, min(rows - len(asked), len(moved))).astype(int)
+                asked = np.concatenate([asked, moved[at]])
+        except StopIteration:
+            asked = np.concatenate([asked, ends])
+        found.append((player.board, asked))
+    return found
 
 
 @dataclass(frozen=True)

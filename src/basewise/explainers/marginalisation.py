@@ -102,6 +102,7 @@ class Marginalisation:
                     seed=seed,
                     settings=settings_of(self),
                     standard_error=effects.std(0, ddof=1) / np.sqrt(self.draws),
+                    extras=evaluator.extras,
                 )
             )
             if progress:

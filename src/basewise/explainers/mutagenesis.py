@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -84,7 +84,7 @@ class Mutagenesis:
                     seed=seed,
                     settings=settings_of(self),
                     hypothetical=hypothetical,
-                    extras=effects.parts,
+                    extras={**effects.parts, **effects.precision},
                 )
             )
             if progress:
@@ -146,6 +146,7 @@ class Effects:
     output: float
     effect: Floats
     base_effect: Floats
+    precision: Mapping[str, float]  # what the evaluator says about its numbers
 
     @property
     def parts(self) -> dict[str, float]:
@@ -182,7 +183,10 @@ def _measured(evaluator: Evaluator, block: list[Mutants]) -> Iterator[tuple[Reco
         base_effect = effect.copy()
         base_effect[mutants.moved] = apart - output
         at, to, moved, units = mutants.at, mutants.to, mutants.moved, mutants.units
-        yield mutants.record, Effects(units, at, to, moved, float(output), effect, base_effect)
+        effects = Effects(
+            units, at, to, moved, float(output), effect, base_effect, evaluator.extras
+        )
+        yield mutants.record, effects
 
 
 class Mutants:

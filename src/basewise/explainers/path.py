@@ -73,7 +73,7 @@ class Walker:
                 f"The {target} is 0 or 1 and has no gradient; read the log_odds or the logit."
             )
         self.model, self.target = model, target
-        self.size = BatchSize.of(model, backward=True)
+        self.size = BatchSize.of(model, "backward")
 
     def integrate(self, paths: Sequence[Path], at: Floats, weight: Floats) -> tuple[Tensor, Tensor]:
         """Walk n paths of one width, from d references each.

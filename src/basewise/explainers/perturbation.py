@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
@@ -13,10 +14,10 @@ from pydantic import PlainValidator
 
 from basewise.explainers import MASKINGS, UNITS
 from basewise.explainers.count import Count
-from basewise.explainers.game import Estimate, Game, Play, error_of_draws, play
+from basewise.explainers.game import Estimate, Game, Play, error_of_draws, first_moves, play
 from basewise.explainers.masking import Masking, NBases
 from basewise.explainers.units import Bases, Cut, Units, cut, tokens_of
-from basewise.models.evaluator import Evaluator
+from basewise.models.evaluator import SAMPLE, Evaluator
 from basewise.models.switchboards import Grouped, Switchboard
 from basewise.registry import Registry, component, settings_of
 from basewise.stats import random_numbers
@@ -77,8 +78,11 @@ class Perturbation(ABC):
         found: dict[int, Attribution] = {}
         seats: dict[int, _Seat] = {}
 
-        def boards() -> Iterator[tuple[int, Switchboard, Callable[[Game], Play]]]:
-            for i, record in enumerate(records):
+        def boards(
+            some: Sequence[int],
+        ) -> Iterator[tuple[int, Switchboard, Callable[[Game], Play]]]:
+            for i in some:
+                record = records[i]
                 rng = random_numbers(seed, record.id, Registry.name_of(self))
                 tokens = tokens_of(model, record)
                 units = cut(self.units, record, tokens)
@@ -87,7 +91,12 @@ class Perturbation(ABC):
                 yield i, Grouped(board, units.unit) if units.rest else board, seats[i].estimator()
 
         settings = settings_of(self)
-        for i, game, estimate in play(boards(), Evaluator(model, target).by_draw):
+        evaluator = Evaluator(model, target)
+        if evaluator.undecided and records:
+            exact = Evaluator(replace(model, precision="full"), target)
+            some = sorted({0, len(records) // 2})
+            evaluator.decide(first_moves(boards(some), exact.by_draw, SAMPLE))
+        for i, game, estimate in play(boards(range(len(records))), evaluator.by_draw):
             seat = seats.pop(i)
             error = None if self.kind == "rule" else seat.error(game, estimate)
             found[i] = Attribution(
@@ -105,7 +114,7 @@ class Perturbation(ABC):
                 seed=seed,
                 settings=settings,
                 standard_error=None if error is None else seat.units.shared(error, self.kind),
-                extras=seat.extras(game, estimate),
+                extras=seat.extras(game, estimate) | evaluator.extras,
             )
             if progress:
                 progress(found[i])

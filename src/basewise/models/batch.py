@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from basewise.models.model import Model
 
 __all__ = ["Batch", "BatchSize", "borrowed", "evaluating", "join"]
+
+Work = Literal["forward", "backward", "bfloat16"]
+"""What a batch is for; each has its own best size. bfloat16: forward, in half the bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,11 +53,11 @@ class BatchSize:
         self._rates: dict[int, list[float]] = {}
 
     @classmethod
-    def of(cls, model: Model, backward: bool = False) -> BatchSize:
+    def of(cls, model: Model, work: Work = "forward") -> BatchSize:
         """The budget of a model where it lies, with what earlier calls have learnt."""
         if model.batch_tokens is not None:
             return cls(model.batch_tokens)
-        known, key = _LEARNT.setdefault(model.network, {}), (model.device, backward)
+        known, key = _LEARNT.setdefault(model.network, {}), (model.device, work)
         if key not in known:
             known[key] = cls(largest=_largest(model))
         return known[key]
@@ -119,7 +122,7 @@ class BatchSize:
             self._settled = True
 
 
-_LEARNT: WeakKeyDictionary[nn.Module, dict[tuple[torch.device, bool], BatchSize]]
+_LEARNT: WeakKeyDictionary[nn.Module, dict[tuple[torch.device, Work], BatchSize]]
 _LEARNT = WeakKeyDictionary()
 
 

@@ -8,14 +8,16 @@ switchboards together, cuts them into batches of a token budget and reads the ta
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from basewise.errors import DataError
+from basewise.errors import CapabilityError, DataError
 from basewise.models.batch import BatchSize, borrowed, join
+from basewise.models.precision import Comparison, compared, halved
 from basewise.models.reading import read
 from basewise.models.switchboards import Variants
 from basewise.types import Floats, Target
@@ -23,16 +25,19 @@ from basewise.types import Floats, Target
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
-__all__ = ["Evaluator", "check_finite"]
+__all__ = ["SAMPLE", "Evaluator", "check_finite", "sample"]
 
 Asked = Sequence[tuple[Variants, NDArray[Any]]]
+
+SAMPLE = 8  # rows of a sequence, of two sequences, on which precisions are compared
 
 
 class Evaluator:
     """Reads one target of one model over rows made by switchboards.
 
     The values of a record do not depend on the size of the batches beyond rounding; a model
-    with `batch_tokens` set fixes it, and with it the last bit.
+    with `batch_tokens` set fixes it, and with it the last bit. A model with `precision` set to
+    `auto` is evaluated in bfloat16 where that is sound for the rows that are asked for first.
 
     Parameters
     ----------
@@ -48,7 +53,9 @@ class Evaluator:
     def __init__(self, model: Model, target: Target):
         self.model, self.target = model, target
         self.size = BatchSize.of(model)
-        self._index = target.index(model.labels)
+        self.undecided = model.precision != "full"
+        self.comparison: Comparison | None = None
+        self._full = model
 
     def __call__(self, asked: Asked) -> list[Floats]:
         """Values averaged over draws, (n,), for each pair of a board and n wishes."""
@@ -56,12 +63,63 @@ class Evaluator:
 
     def by_draw(self, asked: Asked) -> list[Floats]:
         """Values of every draw, (n, draws), for each pair of a board and n wishes."""
+        if self.undecided:
+            self.decide(asked)
         found = [np.empty((len(wishes), board.draws)) for board, wishes in asked]
         order = sorted(range(len(asked)), key=lambda i: asked[i][0].width)
         with borrowed(self.model.network):
             queue = [_Piece(i, 0, len(asked[i][1])) for i in order if len(asked[i][1])]
             while queue:
                 queue = self._batch(asked, found, queue)
+        return found
+
+    def decide(self, asked: Asked) -> None:
+        """Choose the numbers to calculate with by some rows of what will be asked for.
+
+        Raises
+        ------
+        CapabilityError
+            If bfloat16 is demanded of a network that cannot be copied.
+        """
+        self.undecided = False
+        network = halved(self.model.network)
+        if network is None:
+            if self.model.precision == "bfloat16":
+                raise CapabilityError(
+                    f"{self.model.name} is foreign code, or in double precision already; only "
+                    "networks of basewise's own run in bfloat16. Use precision='auto' or 'full'."
+                )
+            return
+        read_as = "log_odds" if self.target.read == "top" else self.target.read
+        judged = Target(self.target.label, read_as)
+        full = Evaluator(replace(self.model, precision="full"), judged)
+        half = Evaluator(replace(full.model, network=network), judged)
+        half.size = BatchSize.of(self.model, "bfloat16")
+        some = sample(asked)
+        self.comparison = compared(
+            self.model.network,
+            self.model.device,
+            partial(full.by_draw, some),
+            partial(half.by_draw, some),
+        )
+        if self.model.precision == "bfloat16" or self.comparison.worth_it:
+            self.model, self.size = half.model, half.size
+
+    @property
+    def extras(self) -> dict[str, float]:
+        """What attributions say about the numbers; nothing where they are the network's own.
+
+        `bfloat16` is 1 where it was used, `bfloat16_error` its largest error on the sample in
+        units of the target, `bfloat16_noise` that noise over the spread of the values.
+        """
+        if self._full.precision == "full":
+            return {}
+        found = {"bfloat16": float(self.model is not self._full)}
+        if self.comparison is not None:
+            found |= {
+                "bfloat16_error": self.comparison.error,
+                "bfloat16_noise": self.comparison.noise,
+            }
         return found
 
     def _batch(
@@ -93,10 +151,22 @@ class Evaluator:
         """The target, (n,), at the rows of all pieces."""
         parts = [asked[i][0].rows(asked[i][1][a:b], self.model) for i, a, b in taken]
         raw = self.model.outputs_of(join(parts, self.model.tokenizer.pad_id))
-        value = read(raw, self._index, self.target.read, self.model.outputs)
+        value = read(
+            raw, self.target.index(self.model.labels), self.target.read, self.model.outputs
+        )
         values = np.asarray(value.double().cpu().numpy())
         check_finite(values, self.model, self.target)
         return values
+
+
+def sample(asked: Asked) -> list[tuple[Variants, NDArray[Any]]]:
+    """Some rows of the first and of the middle one of what is asked for, evenly spaced."""
+    boards = [each for each in asked if len(each[1]) > 1] or list(asked)
+    some = {0: boards[0], len(boards) // 2: boards[len(boards) // 2]}.values()
+    return [
+        (board, wishes[np.linspace(0, len(wishes) - 1, min(SAMPLE, len(wishes))).astype(int)])
+        for board, wishes in some
+    ]
 
 
 def check_finite(values: Floats, model: Model, target: Target) -> None:

@@ -1,0 +1,141 @@
+"""bfloat16 is used where it is faster and close enough, and attributions say so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import basewise as bw
+from basewise.errors import CapabilityError
+from basewise.models import precision
+from basewise.models.evaluator import SAMPLE
+from basewise.models.precision import Comparison, compared, halved
+from explained_models import kmer_bert, tiny_cnn
+
+NAMES = ["anchors", "kernel_shap", "mutagenesis", "occlusion", "partition_shap"]
+
+
+def records(lengths: tuple[int, ...] = (12, 9, 17)) -> list[bw.Record]:
+    rng = np.random.default_rng(5)
+    return [bw.Record(str(n), "".join(rng.choice(list("ACGT"), n))) for n in lengths]
+
+
+def test_a_copy_in_few_bits_holds_the_same_weights() -> None:
+    for model in (tiny_cnn(), kmer_bert()):
+        before = {k: v.clone() for k, v in model.network.state_dict().items()}
+        half: Any = halved(model.network)
+        assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
+        for name, weight in half.state_dict().items():
+            whole = before[name]
+            expected = whole.bfloat16() if whole.is_floating_point() else whole
+            assert torch.equal(weight, expected), name
+        for name, weight in model.network.state_dict().items():
+            assert torch.equal(weight, before[name])  # the network itself is left alone
+        assert not any(p.requires_grad for p in half.parameters())
+
+
+def test_foreign_and_double_networks_are_not_copied() -> None:
+    assert halved(nn.Linear(2, 3)) is None
+    assert halved(tiny_cnn().network.double()) is None
+    model = bw.Model.from_callable(lambda s: [0.0] * len(s), ["score"])
+    (a,) = bw.explain(replace(model, precision="auto"), records((7,)), "occlusion", "score")
+    assert a.extras == {"bfloat16": 0.0}
+    with pytest.raises(CapabilityError, match="only networks of basewise's own run in bfloat16"):
+        bw.explain(replace(model, precision="bfloat16"), records((7,)), "occlusion", "score")
+
+
+def test_noise_is_measured_within_sequences() -> None:
+    full = [np.array([[1.0], [3.0]]), np.array([[101.0], [103.0]])]
+    half = [np.array([[1.5], [3.5]]), np.array([[101.0], [103.2]])]
+    found = compared(nn.Identity(), torch.device("cpu"), lambda: full, lambda: half)
+    assert found.error == pytest.approx(0.5)
+    assert found.noise == pytest.approx(np.sqrt(0.01 / 2) / 1.0)  # a shift of all is no noise
+    same = compared(nn.Identity(), torch.device("cpu"), lambda: full[:1], lambda: full[:1])
+    assert (same.error, same.noise) == (0.0, 0.0)
+    flat = [np.ones((2, 1))]
+    apart = compared(nn.Identity(), torch.device("cpu"), lambda: flat, lambda: full[:1])
+    assert apart.noise == np.inf
+
+
+@pytest.mark.parametrize(
+    "noise, speed, worth_it", [(0.05, 1.2, True), (0.051, 9.0, False), (0.0, 1.1, False)]
+)
+def test_both_conditions_must_hold(noise: float, speed: float, worth_it: bool) -> None:
+    assert Comparison(1.0, noise, speed).worth_it == worth_it
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_auto_takes_few_bits_where_they_are_worth_it(name: str, monkeypatch: Any) -> None:
+    model = tiny_cnn() if name == "mutagenesis" else kmer_bert()
+    settings: dict[str, Any] = {}
+    if name == "anchors":
+        settings = {"evaluations": 40, "samples": 10, "batch": 5}
+    label = model.labels[0]
+    found = {}
+    for speed in (0.5, 9.0):
+        monkeypatch.setattr(precision, "_SPEEDS", {})
+        monkeypatch.setattr(precision, "_seconds", _alternating(speed))
+        monkeypatch.setattr(precision, "NOISE", np.inf)
+        found[speed] = bw.explain(
+            replace(model, precision="auto"), records(), name, label, **settings
+        )
+    plain = bw.explain(model, records(), name, label, **settings)
+    for a, slow, fast in zip(plain, found[0.5], found[9.0], strict=True):
+        np.testing.assert_allclose(a.scores, slow.scores, atol=1e-6)
+        assert slow.extras["bfloat16"] == 0
+        assert fast.extras["bfloat16"] == 1
+        assert fast.extras["bfloat16_error"] == slow.extras["bfloat16_error"]
+        assert a.evaluations == slow.evaluations  # the sample is no part of it
+        assert "bfloat16" not in a.extras
+
+
+def _alternating(speed: float) -> Any:
+    """Seconds of full and of half, in turns."""
+    turns = iter([speed, 1.0] * 9)
+    return lambda work: next(turns)
+
+
+def test_few_bits_that_say_something_else_are_not_used(monkeypatch: Any) -> None:
+    monkeypatch.setattr(precision, "_seconds", _alternating(9.0))
+    monkeypatch.setattr(precision, "NOISE", 0.0)
+    (a, *_) = bw.explain(replace(tiny_cnn(), precision="auto"), records(), "kernel_shap", "a")
+    assert a.extras["bfloat16"] == 0
+    assert a.extras["bfloat16_noise"] > 0
+
+
+def test_what_few_bits_cost_is_below_what_is_said() -> None:
+    """Every value of a coalition is within a few times the largest error of the sample."""
+    model = tiny_cnn()
+    whole = bw.explain(model, records(), "kernel_shap", "a")
+    few = bw.explain(replace(model, precision="bfloat16"), records(), "kernel_shap", "a")
+    for a, b in zip(whole, few, strict=True):
+        assert 0 < abs(a.output - b.output) <= 5 * b.extras["bfloat16_error"]
+        assert np.abs(a.scores - b.scores).max() <= 5 * b.extras["bfloat16_error"]
+
+
+def test_gradients_and_predictions_stay_in_full() -> None:
+    model, few = tiny_cnn(), replace(tiny_cnn(), precision="bfloat16")
+    np.testing.assert_array_equal(model.predict(records()), few.predict(records()))
+    a, b = (bw.explain(m, records(), "saliency", "a") for m in (model, few))
+    np.testing.assert_allclose(a[0].scores, b[0].scores, atol=1e-7)
+
+
+def test_the_sample_is_small() -> None:
+    model = tiny_cnn()
+    seen: list[int] = []
+    handle = model.network.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    try:
+        many = records(tuple(range(12, 30)))
+        found = bw.explain(replace(model, precision="auto"), many, "occlusion", "a")
+    finally:
+        handle.remove()
+    paid = sum(a.evaluations for a in found)
+    # Ends of two scouts, then the sample: values, and two timings, in each precision.
+    assert sum(seen) <= paid + 2 * 2 + 2 * 3 * 2 * SAMPLE
