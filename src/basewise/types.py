@@ -179,7 +179,7 @@ class Attribution:
     settings : mapping
         Every setting of the explainer.
     standard_error : (u,) float or None
-        Of each score, where the estimator has one.
+        Of each score, where the estimator has one or the masking draws several times.
     hypothetical : (b, 4) float or None
         What each base (A, C, G, T) would have scored at each position (one-hot gradients).
     extras : mapping of str to float

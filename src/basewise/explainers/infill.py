@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -48,7 +49,7 @@ class Infill:
     given : str
         What the language model sees. `present`: what is present; one pass of it for each
         coalition. `others`: all other units, whether present or not; one pass for each unit,
-        before anything is explained. That is exact where one unit is absent at a time
+        before anything is explained. That is the same where one unit is absent at a time
         (`occlusion`), and otherwise lets absent units speak for each other.
     draws : int
         In-fills averaged; each costs one evaluation per coalition.
@@ -131,7 +132,7 @@ class Filler:
 
     shifts = False
 
-    def __init__(self, language: Model, tokens: Tokens, units: Ints, uniform: Ints):
+    def __init__(self, language: Model, tokens: Tokens, units: Ints, uniform: NDArray[np.float32]):
         self.language, self._on, self._uniform = language, tokens.ids, uniform
         self._covering = covering(tokens.spans, units)
         self.n_units, self.draws, self.width = len(units), len(uniform), len(tokens)
@@ -150,7 +151,7 @@ class Filler:
         some = np.flatnonzero(~kept.all(1))
         row, at = np.nonzero(~kept[some])
         if len(some):
-            masked = np.where(kept[some], self._on, self.language.tokenizer.mask_id)
+            masked = np.where(kept[some], self._on, self.language.tokenizer.special["mask"])
             ids[some[row], :, at] = self._drawn(masked, row, at)
         return ids
 
@@ -158,14 +159,15 @@ class Filler:
         """Tokens, (k, d), drawn for places of masked rows, (m, t), by inverting the cumulation."""
         network, device = self.language.network, self.language.device
         with borrowed(network):
-            found = network(input_ids=torch.from_numpy(masked).to(device)).logits
+            logits = network(input_ids=torch.from_numpy(masked).to(device)).logits
             drawable = torch.from_numpy(self._drawable).to(device)
-            logits = found[torch.from_numpy(row).to(device), torch.from_numpy(at).to(device)]
+            logits = logits[torch.from_numpy(row).to(device), torch.from_numpy(at).to(device)]
             up_to = logits[:, drawable].float().softmax(1).cumsum(1)
             uniform = torch.from_numpy(self._uniform[:, at].T.copy()).to(device)
             chosen = torch.searchsorted(up_to, uniform * up_to[:, -1:], right=True)
             last = len(self._drawable) - 1
-            return self._drawable[chosen.clamp(max=last).cpu().numpy()]
+        found: Ints = self._drawable[chosen.clamp(max=last).cpu().numpy()]
+        return found
 
     def one_by_one(self) -> Ints:
         """What stands for each token, (d, t), while its unit alone is absent."""
