@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from basewise.picture.words import estimate
 from basewise.report import SECTIONS
 from basewise.report.blocks import Block, Callout, Details, Figure, Section, SubHeading, Table
-from basewise.picture.words import estimate
-from basewise.store import read_frame, write_frame
+from basewise.store import read_frame, read_records, write_frame, write_records
 from basewise.study.results import Run, open_run
 from synthetic_run import EXPLAINERS, MOTIFS, make_run
 
@@ -218,6 +219,18 @@ def test_a_logo_stacks_every_explainer_and_marks_what_is_known(run: Run) -> None
     assert "of 120 bases" in first.caption
 
 
+def test_marks_are_explained_only_where_there_are_any(own: Run) -> None:
+    said = words(render("attributions", own))
+    assert "Yellow: stretches planted" in said
+    assert "Brackets: motifs of the panel" in said
+    path = own.folder / "data" / "explained.parquet"
+    write_records(path, [replace(record, truth=()) for record in read_records(path)])
+    write_frame(own.folder / "biology" / "hits.parquet", own.hits.iloc[:0], "hits")
+    said = words(render("attributions", own))
+    assert "Yellow" not in said
+    assert "Brackets" not in said
+
+
 def test_profiles_are_the_means_over_the_records_of_a_predicted_class(run: Run) -> None:
     from basewise.report.attributions import _read
 
@@ -309,6 +322,28 @@ def test_a_null_that_could_not_be_tested_is_named(own: Run) -> None:
     said = words(render("biology", own))
     assert "than matched stretches of the same sequence. With lime" in said
     assert "It could not be compared with the same place in sequences without the motif." in said
+
+
+def test_classes_too_small_for_a_comparison_are_named(own: Run) -> None:
+    path = own.folder / "data" / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["test"]["labels"] = {"promoter": 31, "background": 9}
+    path.write_text(json.dumps(summary))
+    left = "Left out, because a comparison needs at least 10 test records: {}."
+    assert left.format("background (9 records)") in words(render("biology", own))
+    summary["test"]["labels"] = {"promoter": 31, "background": 10}
+    path.write_text(json.dumps(summary))
+    assert "Left out" not in words(render("biology", own))
+
+
+def test_motifs_without_a_result_are_named(own: Run) -> None:
+    assert "Without a result for" not in words(render("biology", own))
+    frame = own.attribution_enrichment
+    none = {"effect": np.nan, "low": np.nan, "high": np.nan, "reason": "too few"}
+    frame.loc[frame["motif"] == "DPE", list(none)] = list(none.values())
+    name = "attribution_enrichment"
+    write_frame(own.folder / "biology" / f"{name}.parquet", frame, name)
+    assert "Without a result for DPE, mostly because" in words(render("biology", own))
 
 
 def test_an_odds_ratio_of_zero_is_drawn_off_the_axis(own: Run) -> None:

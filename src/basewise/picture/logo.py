@@ -24,7 +24,7 @@ __all__ = ["COLOURS", "Track", "best_window", "logo"]
 
 COLOURS = {"A": "#00875f", "C": "#1f62b5", "G": "#c98500", "T": "#b5341c", "N": "#767676"}
 
-_TITLE, _PANEL, _LANE, _STRIP = 20, 88, 17, 40
+_TITLE, _PANEL, _LANE, _STRIP = 30, 88, 17, 40
 _TRUTH = "var(--truth,#f4d58d)"
 
 
@@ -180,7 +180,7 @@ def _panel(track: Track, letters: str, scores: Floats, plot: _Plot, y: float) ->
     zero = top + high * scale
     right = plot.edge(plot.end)
     out = [
-        f'<text x="{LEFT}" y="{y + 14:.1f}" font-weight="600">{escape(track.name)}'
+        f'<text x="{LEFT}" y="{y + 20:.1f}" font-weight="600">{escape(track.name)}'
         f'<tspan font-weight="400" style="fill:{MUTED}" dx="8">{escape(track.told)}</tspan></text>'
     ]
     for mark in sorted({low, 0.0, high}):

@@ -80,7 +80,8 @@ def estimate(value: float, low: float | None = None, high: float | None = None) 
     largest = max(map(abs, (value, low, high)))
     near_one = any(0.9995 <= part < 1 for part in (value, low, high))
     if not near_one and 1e-3 <= largest < 1e7 and largest < 10 * abs(value):
-        decimals = _decimals(largest)
+        # Of a share that may be 1, 0.997 and 1 must not become the same.
+        decimals = 3 if largest == 1 else _decimals(largest)
         return f"{_fixed(value, decimals)} [{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
     return f"{number(value)} [{number(low)}, {number(high)}]"
 

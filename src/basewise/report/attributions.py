@@ -90,7 +90,7 @@ class Attributions:
             room -= len(shown) * len(told)
             figures = _logos(run, told, shown, predictions, target)
             if figures:
-                blocks.append(_reading(target, list(told), chosen))
+                blocks.append(_reading(run, target, list(told), chosen))
             blocks += figures
             if len(shown) < len(chosen):
                 blocks.append(Text(f"The page holds {LOGOS} logos at most; {model} has more."))
@@ -160,15 +160,23 @@ def _absent(examples: Sequence[Example]) -> str:
     return f" (no explained record is a {' or a '.join(absent)})" if 0 < len(absent) < 4 else ""
 
 
-def _reading(target: Target, explainers: list[str], examples: Sequence[Example]) -> Text:
+def _reading(run: Run, target: Target, explainers: list[str], examples: Sequence[Example]) -> Text:
+    ids = {id for _, id in examples}
+    marks = ""
+    if any(record.truth for record in run.records("explained") if record.id in ids):
+        marks += "Yellow: stretches planted by the maker of the data. "
+    if any(_hits_of(run.hits, id) for id in ids):
+        marks += (
+            "Brackets: motifs of the panel found in the sequence, whether the model uses them or "
+            "not. "
+        )
     return Text(
         f"Each figure is one sequence under {counted(len(explainers), 'explainer')}: a base stands "
         f"above the line where it speaks for {target.label}, hangs below where it speaks "
         f"against, and is as tall as its share of the {target}. Each explainer has its own scale; "
-        "where it scores stretches of several bases, these share the score equally. "
-        "Yellow: stretches planted by the maker of the data, where known. Brackets: motifs of "
-        "the panel found in the sequence, whether the model uses them or not. These are examples, "
-        f"chosen by the model's confidence{_absent(examples)}; the profiles below speak for all."
+        f"where it scores stretches of several bases, these share the score equally. {marks}"
+        f"These are examples, chosen by the model's confidence{_absent(examples)}; the profiles "
+        "below speak for all."
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
-from basewise.biology.enrichment import ENRICHMENT
+from basewise.biology.enrichment import ENRICHMENT, MINIMUM
 from basewise.picture.words import (
     MINUS,
     NONE,
@@ -196,6 +196,9 @@ class Biology:
         """The section; None where no motifs were looked for."""
         in_sequences, in_attributions = run.class_enrichment, run.attribution_enrichment
         blocks: list[Block] = []
+        small = _too_small(run)
+        if small and not in_attributions.empty and _usable(in_sequences).empty:
+            blocks += [SubHeading("In the sequences"), Text(small)]
         if not _usable(in_sequences).empty:
             blocks += [
                 SubHeading("In the sequences"),
@@ -205,6 +208,7 @@ class Biology:
                     "dinucleotides alone make likely?"
                 ),
                 Bullets(tuple(_in_sequences(in_sequences, 6))),
+                *([Text(small)] if small else []),
                 *_class_tables(in_sequences),
             ]
         if not _usable(in_attributions).empty and "explainer" in in_attributions:
@@ -218,9 +222,23 @@ class Biology:
                     "could be tested."
                 ),
                 Bullets(tuple(_in_attributions(in_attributions, 6))),
+                *_without_result(in_attributions),
                 *_attribution_tables(in_attributions),
             ]
         return Section(self.title, tuple(blocks)) if blocks else None
+
+
+def _too_small(run: Run) -> str:
+    """Which classes of the test split have too few records for motifs to be compared."""
+    counts = run.data.get("test", {}).get("labels", {})
+    few = [f"{label} ({counted(n, 'record')})" for label, n in counts.items() if n < MINIMUM]
+    target = run.lock.get("target", {}).get("label", "")
+    rest = sum(counts.values()) - counts.get(target, 0)
+    if not few and rest >= MINIMUM:
+        return ""
+    if not few:
+        few = [f"all classes but {target} ({counted(rest, 'record')})"]
+    return f"Left out, because a comparison needs at least {MINIMUM} test records: {listing(few)}."
 
 
 def _class_tables(frame: pd.DataFrame) -> list[Block]:
@@ -241,6 +259,22 @@ def _class_tables(frame: pd.DataFrame) -> list[Block]:
             f"of it less. Grey: q of {LEVEL} or more.",
         ),
         Details("The numbers, motifs without a result included", tuple(tables)),
+    ]
+
+
+def _without_result(frame: pd.DataFrame) -> list[Block]:
+    """Which motifs are in no plot; a reader misses one that the sequences are full of."""
+    shown = set(_usable(frame)["motif"])
+    absent = [str(motif) for motif in frame["motif"].unique() if motif not in shown]
+    if not absent:
+        return []
+    return [
+        Text(
+            f"Without a result for {listing(absent[:SHOWN])}"
+            f"{f' and {len(absent) - SHOWN} more' if len(absent) > SHOWN else ''}, mostly because "
+            "too few of the explained sequences have a hit and comparable bases; the tables below "
+            "say why for each."
+        )
     ]
 
 

@@ -173,7 +173,7 @@ def _range(rows: Sequence[Row], log: bool, reference: float | None) -> tuple[flo
 
 
 WIDTH, HEIGHT = 460, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 18, 12, 40  # half of the last label hangs over the end
 POINTS = 400
 
 

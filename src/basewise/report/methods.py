@@ -97,7 +97,7 @@ def flat(tables: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             found |= flat(value, f"{prefix}{key}.")
         elif value is not None:
             found[f"{prefix}{key}"] = (
-                ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+                (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
             )
     return found
 
