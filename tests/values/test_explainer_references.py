@@ -281,3 +281,15 @@ def test_hypothetical_scores_are_the_gradient_less_its_mean_over_bases(name: str
                 np.arange(len(b.sequence)), ["ACGT".index(c) for c in b.sequence]
             ]
             np.testing.assert_allclose(there, b.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_lists_and_arrays_cost_what_is_said_beforehand(name: str) -> None:
+    model, (record,) = tiny_cnn(), records((11,))
+    shuffled = {"type": "shuffled", "draws": 3}
+    steps = {"tolerance": None} if name == "integrated_gradients" else {}
+    for reference in (["zero", shuffled, np.zeros((2, 11, 4))], np.zeros((2, 11, 4)), np.ones(4)):
+        explainer = EXPLAINERS.build({"type": name, "reference": reference} | steps)
+        (a,) = bw.explain(model, [record], explainer, "a")
+        said = explainer.cost(model, record)
+        assert (said.number, said.exact) == (a.evaluations, True)

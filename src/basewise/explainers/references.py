@@ -59,7 +59,7 @@ def _built(given: Any) -> Any:
     if isinstance(given, np.ndarray):
         return ArrayReference(values=given)
     if isinstance(given, list | tuple):
-        return Several(of=given)
+        return Several(of=tuple(given))
     return REFERENCES.build(given)
 
 
@@ -273,4 +273,5 @@ def shares(reference: Reference) -> Floats:
     if isinstance(reference, Several):
         draws = [one.draws for one in reference.of]
     of = np.repeat(np.arange(len(draws)), draws)
-    return (of == np.arange(len(draws))[:, None]) / np.array(draws)[:, None]
+    counted: Floats = (of == np.arange(len(draws))[:, None]) / np.array(draws)[:, None]
+    return counted
