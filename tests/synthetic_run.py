@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def make_run(folder: Path, n: int = 40, *, hostile: str = "", better: bool = Tru
         "places": {f"cnn/{name}": f"attributions/cnn/{name}-0a1b2c" for name in EXPLAINERS},
         "versions": {"basewise": "0.1.0", "python": "3.11.9", "torch": "2.13.0"},
         "hashes": {"data": "4f3e2d1c0b9a8877", "model cnn": "0011223344556677"},
-        "steps": ["prepare", "audit", "train", "predict", "evaluate", "biology"],
+        "steps": ["prepare", "audit", "train", "predict", "evaluate", "compare", "biology"],
     }
     write_text(folder / "lock.json", json.dumps(lock))
     write_records(folder / "data" / "explained.parquet", records)
@@ -68,6 +69,7 @@ def make_run(folder: Path, n: int = 40, *, hostile: str = "", better: bool = Tru
     _predictions(folder, records, positive, negative, rng)
     _attributions(folder, records, target, positive, rng)
     _metrics(folder, better)
+    _comparisons(folder, records, rng)
     _biology(folder, records, positive)
     return folder
 
@@ -215,6 +217,87 @@ def _metrics(folder: Path, better: bool) -> None:
         columns=["model", "explainer", "metric", "value", "low", "high"],
     ).assign(n=20, chance=0.17)
     write_frame(folder / "metrics" / "localisation.parquet", frame, "localisation")
+
+
+def _comparisons(folder: Path, records: list[Record], rng: np.random.Generator) -> None:
+    common = {"within": "model cnn", "signed": True, "n": len(records), "expected": 0.021}
+    rows = [
+        common
+        | {
+            "first": first,
+            "second": second,
+            "measure": measure,
+            "value": value,
+            "low": value - 0.04,
+            "high": value + 0.04,
+            "p": p,
+            "q": p,
+            "beyond": max(value, 0.0),
+        }
+        for i, (first, second) in enumerate(itertools.combinations(EXPLAINERS, 2))
+        for measure, share in (("rank", 1.0), ("sign", 0.7), ("top_k", 0.5))
+        for value, p in [((0.81 - 0.17 * i) * share, 0.001 if i < 4 else 0.4)]
+    ]
+    write_frame(folder / "metrics" / "agreement.parquet", pd.DataFrame(rows), "agreement")
+    frame = pd.DataFrame(
+        {
+            "model": "cnn",
+            "record_id": [record.id for record in records],
+            "scores": [rng.normal(0, 1, LENGTH) for _ in records],
+            "spread": [rng.uniform(0.1, 0.9, LENGTH) for _ in records],
+            "explainers": [list(EXPLAINERS) for _ in records],
+        }
+    )
+    write_frame(folder / "metrics" / "consensus.parquet", frame, "consensus")
+    kmers = ["GGGCG", "CCGCC", "TATAA", "AAATT", "CAGTC", "ACGTA"]
+    ranking = pd.DataFrame(
+        [
+            (method, i + 1.0, kmer, 1 - i / 6, q, q, 1.0, i + 2.0, 4, 90 - i, 1.0, i + 1.5)
+            for method in ("borda", "reciprocal_rank", "robust_rank")
+            for i, (kmer, q) in enumerate(
+                zip(kmers, (1e-5, 0.002, 0.01, 0.3, 0.6, 0.9), strict=True)
+            )
+        ],
+        columns=[
+            "method",
+            "rank",
+            "token",
+            "value",
+            "p",
+            "q",
+            "rank_low",
+            "rank_high",
+            "tables",
+            "count",
+            "low",
+            "high",
+        ],
+    )
+    write_frame(folder / "rankings" / "combined.parquet", ranking, "combined")
+    tokens = pd.DataFrame(
+        [
+            ("cnn", name, kmer, outcome, 90 - i, 30 - i, mean, low, high, mean, 0.9 * mean, 0.02)
+            for name in EXPLAINERS
+            for outcome in ("all", "TP", "TN")
+            for i, kmer in enumerate(kmers)
+            for mean, low, high in [(0.6 - 0.2 * i, 0.5 - 0.2 * i, 0.7 - 0.2 * i)]
+        ],
+        columns=[
+            "model",
+            "explainer",
+            "token",
+            "outcome",
+            "count",
+            "records",
+            "mean",
+            "low",
+            "high",
+            "median",
+            "shrunken",
+            "shrunken_error",
+        ],
+    )
+    write_frame(folder / "rankings" / "tokens.parquet", tokens, "tokens")
 
 
 def _biology(folder: Path, records: list[Record], positive: str) -> None:

@@ -70,6 +70,8 @@ def test_the_contents_name_every_section_in_order(page: Path) -> None:
         "#audit",
         "#attributions",
         "#localisation",
+        "#agreement",
+        "#ranking",
         "#biology",
         "#methods",
         "#limits",

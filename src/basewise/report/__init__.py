@@ -12,6 +12,7 @@ __all__ = ["SECTIONS", "write_report"]
 SECTIONS = Registry(
     "section",
     {
+        "agreement": "basewise.report.agreement:Agreement",
         "attributions": "basewise.report.attributions:Attributions",
         "audit": "basewise.report.audit:AuditWarnings",
         "biology": "basewise.report.biology:Biology",
@@ -20,6 +21,7 @@ SECTIONS = Registry(
         "methods": "basewise.report.methods:Methods",
         "quality": "basewise.report.quality:Quality",
         "question": "basewise.report.question:Question",
+        "ranking": "basewise.report.ranking:TokenRanking",
     },
 )
 

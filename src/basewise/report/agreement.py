@@ -1,0 +1,261 @@
+"""Whether explainers, and models, point at the same bases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup, escape
+
+from basewise.picture.words import (
+    NONE,
+    counted,
+    estimate,
+    listing,
+    number,
+    p_value,
+    percent,
+    quantity,
+)
+from basewise.registry import component
+from basewise.report.blocks import Block, Details, Figure, Section, Table, Text
+from basewise.report.draw import Curve, profile
+from basewise.report.frames import groups, having, rows_of
+from basewise.report.lock import target_of, tss_of
+from basewise.study.results import Run
+
+__all__ = ["Agreement", "agreement_sentences"]
+
+_COLUMNS = (
+    "within", "first", "second", "measure", "signed", "value", "low", "high", "n", "expected",
+    "q", "beyond",
+)  # fmt: skip
+_MAIN = "rank"
+_NAMES = {
+    "rank": "rank correlation",
+    "top_rank": "top-down rank correlation",
+    "top_k": "top 10 % in common",
+    "sign": "sign agreement",
+    "cosine": "cosine",
+}
+_MEANING = {
+    "rank": "rank correlation: Spearman's, of the scores",
+    "top_rank": "top-down rank correlation: of the absolute scores, the first places weigh most",
+    "top_k": "top 10 % in common: share of the tenth of bases with the largest absolute scores",
+    "sign": "sign agreement: share of bases with the same sign less the share with opposite ones",
+    "cosine": "cosine: agreement of the signs, each base weighted by its scores",
+}
+_CELL, _LABEL, _ROW = 132, 190, 34
+
+
+def _name(measure: str) -> str:
+    return _NAMES.get(measure, measure.replace("_", " "))
+
+
+def agreement_sentences(run: Run) -> list[str]:
+    """For each model, which explainers agree more than circular shifts would have them."""
+    frame = having(run.agreement, *_COLUMNS)
+    found = []
+    for said, own in groups(frame, ("within",)) if len(frame) else []:
+        rows = _main(own)
+        if not len(rows):
+            continue
+        best: Any = rows.loc[rows["value"].idxmax()]
+        least: Any = rows.loc[rows["value"].idxmin()]
+        beyond = int((rows["q"] < 0.05).sum())
+        kind, _, name = said["within"].partition(" ")
+        who = f"explainers of {name}" if kind == "model" else f"models under {name}"
+        sentence = (
+            f"Of {counted(len(rows), 'pair')} of {who}, {beyond} "
+            f"{'agrees' if beyond == 1 else 'agree'} on the order of bases more than shifted "
+            f"tracks do (q < 0.05). {_pair(best)} agree best: {_numbers(best)}."
+        )
+        if len(rows) > 1:
+            sentence += f" {_pair(least)} agree least: {_numbers(least)}."
+        found.append(sentence)
+    return found
+
+
+def _main(frame: pd.DataFrame) -> pd.DataFrame:
+    rows = frame[frame["measure"] == _MAIN]
+    return rows[rows["value"].notna()]
+
+
+def _pair(row: Any) -> str:
+    return f"{row['first']} and {row['second']}"
+
+
+def _numbers(row: Any) -> str:
+    return (
+        f"{_name(_MAIN)} {estimate(row['value'], row['low'], row['high'])}, chance gives "
+        f"{number(row['expected'])}, {p_value(row['q'])}; they do so in {percent(row['beyond'])} "
+        f"of {counted(int(row['n']), 'sequence')} taken alone"
+    )
+
+
+@component
+class Agreement:
+    """Agreement of explainers and of models, with what chance gives, and their consensus."""
+
+    title: ClassVar[str] = "Do the methods agree?"
+    place: ClassVar[int] = 55
+
+    def render(self, run: Run) -> Section | None:
+        """The section; None where nothing was compared."""
+        frame = having(run.agreement, *_COLUMNS)
+        if frame.empty:
+            return None
+        blocks: list[Block] = [
+            Text(
+                "Two explainers of one model answer different questions, and two models may have "
+                "learned different things; where they point at the same bases all the same, that "
+                "is worth more than any of them alone. Neighbouring bases have similar scores, so "
+                "some agreement comes by itself: chance is what is left when one track is turned "
+                "round its sequence, by every number of bases."
+            ),
+            *(Text(sentence) for sentence in agreement_sentences(run)),
+            _heat(frame),
+            Details("All measures", (_table(frame),)),
+        ]
+        if unsigned := sorted(_unsigned(frame)):
+            blocks.append(
+                Text(
+                    f"{listing(unsigned)} never {'scores' if len(unsigned) == 1 else 'score'} "
+                    "below 0, so with them absolute scores were compared, and signs cannot be."
+                )
+            )
+        blocks += _consensus(run)
+        return Section(self.title, tuple(blocks))
+
+
+def _unsigned(frame: pd.DataFrame) -> set[str]:
+    """Names of which every comparison is without signs."""
+    signed = frame[frame["signed"].astype(bool)]
+    return {*frame["first"], *frame["second"]} - {*signed["first"], *signed["second"]}
+
+
+def _heat(frame: pd.DataFrame) -> Figure:
+    parts, seen = [], []
+    for said, own in groups(frame, ("within",)):
+        rows = _main(own)
+        names = list(dict.fromkeys([*own["first"], *own["second"]]))
+        parts.append(
+            Markup('<div class="panel"><h4>{}</h4>{}</div>').format(
+                said["within"], _matrix(names, rows)
+            )
+        )
+        seen += [f"{row.first} and {row.second} {number(row.value)}" for row in rows_of(rows)[:10]]
+    return Figure(
+        "",
+        Markup('<div class="panels">{}</div>').format(Markup("").join(parts)),
+        f"Matrices of the {_name(_MAIN)} of every pair: {listing(seen) or 'no value'}. The table "
+        "below holds the same numbers.",
+        f"{_name(_MAIN).capitalize()} of the scores of bases, mean over sequences. Blue: they "
+        "agree, orange: they contradict each other, the stronger the more. In grey brackets, "
+        "what shifted tracks give; a value in brackets itself is not beyond that (q of at least "
+        "0.05).",
+    )
+
+
+def _matrix(names: Sequence[str], rows: pd.DataFrame) -> Markup:
+    """Half a matrix of pairs as a drawing that scrolls when it is wide."""
+    width, height = _LABEL + _CELL * (len(names) - 1), _ROW * len(names)
+    drawn = []
+    for i, name in enumerate(names[1:], 1):
+        y = _ROW * (i - 1)
+        drawn.append(f'<text x="{_LABEL - 8}" y="{y + 21}" text-anchor="end">{_short(name)}</text>')
+    for j, name in enumerate(names[:-1]):
+        drawn.append(
+            f'<text x="{_LABEL + _CELL * (j + 0.5)}" y="{height - 12}" text-anchor="middle">'
+            f"{_short(name, 20)}</text>"
+        )
+    for row in rows_of(rows):
+        i, j = sorted((names.index(row.first), names.index(row.second)))
+        x, y = _LABEL + _CELL * i, _ROW * (j - 1)
+        tone = "c0" if row.value >= 0 else "c1"
+        value = number(row.value)
+        shown = value if row.q < 0.05 else f"({value})"
+        drawn.append(
+            f'<rect x="{x + 1}" y="{y + 1}" width="{_CELL - 2}" height="{_ROW - 2}" '
+            f'fill="var(--{tone})" fill-opacity="{0.55 * min(abs(row.value), 1):.2f}"/>'
+            f'<text x="{x + _CELL / 2}" y="{y + 15}" text-anchor="middle">{shown}</text>'
+            f'<text class="muted" x="{x + _CELL / 2}" y="{y + 28}" font-size="10" '
+            f'text-anchor="middle">[{number(row.expected)}]</text>'
+        )
+    return Markup(
+        f'<div class="scroll"><svg width="{width}" height="{height}" font-size="12.5" '
+        f'aria-hidden="true">{"".join(drawn)}</svg></div>'
+    )
+
+
+def _short(name: str, most: int = 24) -> str:
+    return str(escape(name if len(name) <= most else f"{name[: most - 1]}…"))
+
+
+def _table(frame: pd.DataFrame) -> Table:
+    rows = [
+        (
+            f"{row.first} and {row.second}",
+            str(row.within),
+            _name(row.measure),
+            estimate(row.value, row.low, row.high),
+            number(row.expected),
+            p_value(row.q, ""),
+            percent(row.beyond) if row.n else NONE,
+            quantity(row.n),
+        )
+        for row in rows_of(frame)
+    ]
+    meanings = "; ".join(_MEANING[m] for m in dict.fromkeys(frame["measure"]) if m in _MEANING)
+    return Table(
+        "One row per pair and measure: mean over sequences with its 95 % bootstrap interval, what "
+        "circular shifts give, q against them (Benjamini-Hochberg over all rows), the share of "
+        f"sequences in which the pair agrees when taken alone (q < 0.05), and how many there are. "
+        f"{meanings}.",
+        ("Pair", "Within", "Measure", "Agreement", "Chance", "q", "Alone", "Sequences"),
+        rows,
+    )
+
+
+def _consensus(run: Run) -> list[Block]:
+    """The consensus of each model over all records of one length, and of one of them."""
+    frame = having(run.consensus, "model", "record_id", "scores", "spread", "explainers")
+    if frame.empty:
+        return []
+    target, tss = target_of(run), tss_of(run)
+    parts, seen = [], []
+    for said, own in groups(frame, ("model",)):
+        scores, spread = list(own["scores"]), list(own["spread"])
+        # The record whose explainers differ neither least nor most.
+        order = np.argsort([float(np.mean(s)) for s in spread], kind="stable")
+        chosen = int(order[len(order) // 2])
+        drawn = {str(own["record_id"].iloc[chosen]): (scores[chosen], spread[chosen])}
+        if len({len(s) for s in scores}) == 1:
+            drawn = {"mean of all records": (np.mean(scores, 0), np.mean(spread, 0))} | drawn
+        for name, (mean, apart) in drawn.items():
+            mean, apart = np.asarray(mean, float), np.asarray(apart, float)
+            clear = int((np.abs(mean) > apart).sum())
+            parts.append(
+                Markup('<div class="panel"><h4>{}</h4>{}</div>').format(
+                    f"{said['model']}, {name}",
+                    profile(
+                        [Curve(name, mean, mean - apart, mean + apart)], "scaled score", tss=tss
+                    ),
+                )
+            )
+            seen.append(f"{name}: {clear:,} of {len(mean):,} bases clear of 0")
+    names = listing(frame["explainers"].iloc[0])
+    towards = f" for {target.label}" if target else ""
+    return [
+        Figure(
+            "What they say together",
+            Markup('<div class="panels wide">{}</div>').format(Markup("").join(parts)),
+            f"Consensus of {names} per position with its spread. {listing(seen)}.",
+            f"Consensus of {names}: each scaled to root mean square 1 in every sequence, then "
+            f"averaged; above 0 speaks{towards}. The band is the standard deviation over the "
+            "explainers at each base: where it covers 0 they do not agree that the base matters. "
+            "The single sequence is the one with the median spread.",
+        )
+    ]
