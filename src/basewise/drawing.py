@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,7 +16,7 @@ from basewise.picture.svg import file_of, framed
 from basewise.store import whole, write_text
 from basewise.types import Attribution, Span
 
-__all__ = ["Kind", "Picture", "draw", "logo_of"]
+__all__ = ["Kind", "Picture", "check_format", "draw", "logo_of"]
 
 Kind = Literal["logo", "tokens"]
 
@@ -50,14 +51,13 @@ class Picture:
             For a PNG without the library that makes them.
         """
         path = Path(path)
+        check_format(path.suffix)
         if path.suffix == ".svg":
             write_text(path, self.svg)
-        elif path.suffix == ".png":
-            png = _png(self.svg, scale)
-            with whole(path) as aside:
-                aside.write_bytes(png)
-        else:
-            raise ConfigError(f"{path} ends in neither .svg nor .png; pictures are one of these.")
+            return
+        png = _png(self.svg, scale)
+        with whole(path) as aside:
+            aside.write_bytes(png)
 
     def _repr_html_(self) -> str:
         return framed(self.svg)
@@ -154,19 +154,24 @@ def logo_of(
     )
 
 
+def check_format(ending: str) -> None:
+    """Refuse an ending of file names that no picture has, or that needs a missing library."""
+    if ending == ".png" and find_spec("resvg_py") is None:
+        raise MissingExtra(
+            "A PNG needs the library resvg_py: pip install 'basewise[png]'; or save as .svg."
+        )
+    if ending not in (".svg", ".png"):
+        raise ConfigError(f"Pictures are saved as .svg or .png, not as {ending or 'no'} files.")
+
+
 def _names(attributions: Sequence[Attribution], names: Sequence[str]) -> Sequence[str]:
     return names or [a.method.replace("_", " ") for a in attributions]
 
 
 def _png(svg: str, scale: float) -> bytes:
     """The picture in pixels, with the fonts that come with matplotlib: the same everywhere."""
-    try:
-        import resvg_py
-    except ImportError:
-        raise MissingExtra(
-            "A PNG needs the library resvg_py: pip install 'basewise[png]'; or save as .svg."
-        ) from None
     import matplotlib
+    import resvg_py
 
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     names = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSansMono.ttf")

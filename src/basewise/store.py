@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from basewise.errors import StoreError
 from basewise.types import Attribution, Interval, Record, Span, Target
 
 __all__ = [
+    "check_writable",
     "fingerprint",
+    "join_attributions",
+    "mark_of",
     "read_attributions",
     "read_frame",
     "read_records",
@@ -56,6 +60,26 @@ def whole(path: Path) -> Iterator[Path]:
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place where a file cannot be written, before there is anything to write.
+
+    Raises
+    ------
+    StoreError
+        If it is a folder, or if the nearest folder above that exists takes no new file.
+    """
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; give the name of a file to write.")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be written ({above}: {error.strerror}); give another place."
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:
@@ -154,6 +178,32 @@ def read_attributions(path: Path) -> list[Attribution]:
         )
         for row in table.to_pylist()
     ]
+
+
+def join_attributions(path: Path, parts: Iterable[Path], mark: str) -> None:
+    """Make one file of part files, in their order, whole or not at all; one part at a time.
+
+    Parameters
+    ----------
+    mark : str
+        A fingerprint of what the results depend on, kept in the file; see `mark_of`.
+    """
+    schema = _ATTRIBUTION.with_metadata(_ATTRIBUTION.metadata | {b"basewise.mark": mark.encode()})
+    with whole(path) as aside, pq.ParquetWriter(aside, schema) as writer:
+        for part in parts:
+            writer.write_table(_read(part, "attribution", "1").replace_schema_metadata(None))
+
+
+def mark_of(path: Path) -> str | None:
+    """The mark of a file that `join_attributions` wrote; None if there is none."""
+    if not path.is_file():
+        return None
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (pa.ArrowInvalid, OSError):
+        return None
+    mark: bytes | None = metadata.get(b"basewise.mark")
+    return None if mark is None else mark.decode()
 
 
 def _optional(values: list[float] | None, columns: int = 0) -> Any:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from basewise.cli.reading import Label, OnError, OnErrorOption, Sequence, read_file
 
+if TYPE_CHECKING:
+    from basewise.study.watch import Step
+    from basewise.types import Attribution
+
 __all__ = ["explain"]
+
+
+class PictureFormat(StrEnum):
+    """How pictures are written."""
+
+    SVG = "svg"
+    PNG = "png"
 
 
 def explain(
@@ -27,32 +41,122 @@ def explain(
         typer.Option("--set", help="A setting, as in --set units=bases --set evaluations=512."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what it would cost, and write nothing.")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Folder for a picture of every record.")
+    ] = None,
+    picture_format: Annotated[
+        PictureFormat, typer.Option("--picture-format", help="How pictures are written.")
+    ] = PictureFormat.SVG,
     sequence: Sequence = None,
     label: Label = None,
     on_error: OnErrorOption = OnError.RAISE,
 ) -> None:
-    """Explain every sequence of a file and write the attributions."""
-    from basewise.cli.progress import Terminal
-    from basewise.explainers import EXPLAINERS
-    from basewise.models.model import Model
-    from basewise.store import write_attributions
-    from basewise.types import Attribution
+    """Explain every sequence of a file and write the attributions.
 
+    What is finished is kept beside the file to write, in parts: a run that was interrupted
+    continues with the same command.
+    """
+    import shutil
+
+    from basewise.cli.progress import Terminal
+    from basewise.drawing import check_format
+    from basewise.explainers import EXPLAINERS
+    from basewise.explainers.parts import PART, explain_in_parts
+    from basewise.models.hub import checkpoint_folder
+    from basewise.models.model import Model
+    from basewise.registry import settings_of
+    from basewise.store import check_writable, fingerprint, join_attributions, mark_of
+    from basewise.study.models import files_digest
+    from basewise.study.run import digest
+
+    check_writable(out)
+    if picture:
+        check_writable(picture / f"1.{picture_format}")
+        check_format(f".{picture_format}")
     loaded = Model.load(model)
     built = EXPLAINERS.build({"type": explainer} | _settings(setting or []))
     read_as = loaded.target(target)
     records = read_file(sequences, sequence, label, on_error)
-    done = evaluations = 0
-    with Terminal().step(f"explain {read_as}", len(records)) as bar:
+    if check:
+        from basewise.explainers.forecast import forecast
+        from basewise.study.plan import Planned, table
 
-        def finished(found: Attribution) -> None:
-            nonlocal done, evaluations
-            done, evaluations = done + 1, evaluations + found.evaluations
-            bar.at(done, note=f"{evaluations:,} evaluations")
-
-        found = built.explain(loaded, records, read_as, seed, finished)
-    write_attributions(out, found)
+        cost = forecast(built, loaded, records, read_as, seed=seed)
+        for line in table([Planned(loaded.name, explainer, cost)]):
+            typer.echo(line)
+        return
+    weights = files_digest(checkpoint_folder(model))
+    asked = (explainer, settings_of(built), str(read_as), weights, digest(records), seed, PART)
+    mark, parts = fingerprint("explain", *asked), out.with_name(f"{out.name}.parts")
+    if mark_of(out) == mark:
+        Terminal().note(f"{out} holds all of this already.")
+    else:
+        with Terminal().step(f"explain {read_as}", None) as bar:
+            progress = _Progress(bar, {r.id: built.cost(loaded, r).number for r in records})
+            paths = []
+            for part in explain_in_parts(
+                built, loaded, records, read_as, parts / mark, seed=seed, progress=progress
+            ):
+                if not part.made:
+                    progress.kept(part.found)
+                paths.append(part.path)
+            join_attributions(out, paths, mark)
+    shutil.rmtree(parts, ignore_errors=True)
+    if picture:
+        _draw(out, picture, picture_format)
     typer.echo(out)
+
+
+class _Progress:
+    """Evaluations done of all there will be; what is left is the most that it can be."""
+
+    def __init__(self, bar: Step, left: dict[str, int]):
+        self._bar, self._left, self._records = bar, left, len(left)
+        self._done, self._made, self._rest = 0, 0, sum(left.values())
+        self._begin = time.perf_counter()
+        self._show()
+
+    def __call__(self, found: Attribution) -> None:
+        """A record is finished."""
+        self._made += found.evaluations
+        self.kept([found])
+
+    def kept(self, found: Iterable[Attribution]) -> None:
+        """Records were finished before."""
+        for one in found:
+            self._rest -= self._left.pop(one.record_id)
+            self._done += one.evaluations
+        self._show()
+
+    def _show(self) -> None:
+        rate = self._made / max(time.perf_counter() - self._begin, 1e-9)
+        finished = self._records - len(self._left)
+        self._bar.at(
+            self._done,
+            self._done + self._rest,
+            f"evaluations, {finished:,} of {self._records:,} records, {rate:,.0f}/s",
+        )
+
+
+def _draw(attributions: Path, folder: Path, ending: PictureFormat) -> None:
+    """A picture of every record, named by its place in the file and its id."""
+    import re
+
+    from basewise.cli.progress import Terminal
+    from basewise.drawing import draw
+    from basewise.store import read_attributions
+
+    found = read_attributions(attributions)
+    wide = len(str(len(found)))
+    with Terminal().step("draw", len(found)) as bar:
+        for i, one in enumerate(found, 1):
+            safe = re.sub(r"[^A-Za-z0-9._+-]+", "_", one.record_id)[:80]
+            names = [f"{one.record_id}, {one.method.replace('_', ' ')}"]
+            draw(one, names=names).save(folder / f"{i:0{wide}d}-{safe}.{ending}")
+            bar.at(i)
 
 
 def _settings(given: list[str]) -> dict[str, Any]:

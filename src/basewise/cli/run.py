@@ -47,11 +47,17 @@ def _quality(metrics: pd.DataFrame) -> list[str]:
 
 
 def check(study: StudyFile, data: DataFolder = None) -> None:
-    """Read a study and its data, and say what running it would compute; nothing is written."""
+    """Read a study and its data, and say what it would cost; nothing is written.
+
+    Per model and explainer: evaluations, expected time and memory, disk.
+    """
+    from basewise.cli.progress import Terminal
     from basewise.study import load_study
     from basewise.study.plan import plan
 
-    for line in plan(load_study(study), data):
+    with Terminal().step("check", None) as step:
+        lines = plan(load_study(study), data, step.at)
+    for line in lines:
         typer.echo(line)
 
 

@@ -2,36 +2,115 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
+from basewise.explainers.count import Count
+from basewise.explainers.forecast import Forecast, forecast
+from basewise.explainers.parts import PART
 from basewise.study.checked import check
-from basewise.study.rehearsal import rehearse
+from basewise.study.rehearsal import naming, untrained_models
 from basewise.study.results import Run
-from basewise.study.run import PART, drawn
+from basewise.study.run import drawn
 from basewise.study.study import Study
 
-__all__ = ["plan", "progress_of"]
+__all__ = ["Planned", "plan", "progress_of", "table"]
+
+Progress = Callable[[int, int, str], None]
 
 
-def plan(study: Study, data: Path | None = None) -> list[str]:
-    """Read and validate the data, and say how much there is to do; nothing is written."""
+class Planned(NamedTuple):
+    """What one explainer will cost with one model."""
+
+    model: str
+    explainer: str
+    cost: Forecast
+
+
+def plan(study: Study, data: Path | None = None, progress: Progress | None = None) -> list[str]:
+    """Read and validate the data, and say what explaining will cost; nothing is written.
+
+    Models are tried as training finds them: what a pass costs does not depend on the weights.
+
+    Raises
+    ------
+    BasewiseError
+        As the run would, of the data, of a model, or of an explainer with a model.
+    """
     splits = study.data.splits(data, study.about.seed)
     records = {name: split.records for name, split in splits.items()}
     check(study, records)
     explained = drawn(records["test"], study.about.explained, study.about.seed)
-    rehearse(study, records, explained)
-    n = len(explained)
+    rows: list[Planned] = []
+    for name, model in untrained_models(study, records):
+        target = model.target(study.target)
+        for explainer, settings in study.explainers.items():
+            if progress:
+                whole = len(study.models) * len(study.explainers)
+                progress(len(rows), whole, f"{name} by {explainer}")
+            with naming(f"[explainers.{explainer}] with [models.{name}]"):
+                cost = forecast(settings, model, explained, target, seed=study.about.seed)
+            rows.append(Planned(name, explainer, cost))
     lines = [
         f"{name}: {len(split.records):,} records from {split.source}"
         for name, split in splits.items()
     ]
-    lines.append(f"explain: {n:,} test records, {study.target}")
-    lines += [
-        f"  {model} by {explainer}: {-(-n // PART)} parts"
-        for model in study.models
-        for explainer in study.explainers
-    ]
+    lines.append(f"explain: {len(explained):,} test records, {study.target}")
+    return [*lines, *table(rows), "Training and predicting are not in these numbers."]
+
+
+def table(rows: Iterable[Planned]) -> list[str]:
+    """Costs in columns, with their sum where there are several; then how they were found."""
+    every = list(rows)
+    cells = [("model", "explainer", "parts", "evaluations", "time", "memory", "disk")]
+    costs = [row.cost for row in every]
+    parts = [-(-cost.records // PART) for cost in costs]
+    cells += [(*row[:2], *_cells(row.cost, n)) for row, n in zip(every, parts, strict=True)]
+    if len(every) > 1:
+        evaluations = Count.total(cost.evaluations for cost in costs)
+        seconds, disk = sum(cost.seconds for cost in costs), sum(cost.disk for cost in costs)
+        memory = max(cost.memory for cost in costs)
+        whole = Forecast(0, evaluations, seconds, memory, disk)
+        cells.append(("all", "", *_cells(whole, sum(parts))))
+    wide = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for cell in cells:
+        left = [text.ljust(n) for text, n in zip(cell[:2], wide[:2], strict=True)]
+        right = [text.rjust(n) for text, n in zip(cell[2:], wide[2:], strict=True)]
+        lines.append("  ".join(["", *left, *right]).rstrip())
+    lines.append(
+        "Time and memory on this machine, from explaining a few of the records for a second each; "
+        "the memory is the most that was held then."
+    )
     return lines
+
+
+def _cells(cost: Forecast, parts: int) -> tuple[str, ...]:
+    seconds = duration(cost.seconds)
+    if not cost.evaluations.exact:
+        seconds = f"up to {seconds}"
+    return f"{parts:,}", str(cost.evaluations), seconds, size(cost.memory), size(cost.disk)
+
+
+def duration(seconds: float) -> str:
+    """A time to plan by, with two digits: `0.4 s`, `25 s`, `3.5 min`, `11 h`, `2.0 days`."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < limit * size:
+            return f"{_two(seconds / size)} {unit}"
+    return f"{_two(seconds / 86400)} days"
+
+
+def size(number: float) -> str:
+    """Bytes with two digits: `15 kB`, `1.2 MB`, `3.4 GB`."""
+    for unit, factor in (("kB", 1e3), ("MB", 1e6)):
+        if number < 999.5 * factor:
+            return f"{_two(number / factor)} {unit}"
+    return f"{_two(number / 1e9)} GB"
+
+
+def _two(value: float) -> str:
+    return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
 
 
 def progress_of(run: Run) -> list[str]:

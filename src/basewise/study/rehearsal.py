@@ -19,7 +19,7 @@ from basewise.models.model import Model, by_length
 from basewise.study.study import Study
 from basewise.types import Record
 
-__all__ = ["rehearse"]
+__all__ = ["naming", "rehearse", "untrained_models"]
 
 ROWS = 1000  # tokenised at once
 
@@ -46,23 +46,32 @@ def rehearse(
     """
     total = len(study.models) * len(study.explainers)
     done = 0
-    for name, source in study.models.items():
-        with TemporaryDirectory() as folder, _naming(f"[models.{name}]"):
-            model = source.untrained(name, records["train"], Path(folder), study.about.seed)
-            target = model.target(study.target)
-            _check_labels(model, records)
-            for some in records.values():
-                _check_lengths(model, some)
+    for name, model in untrained_models(study, records):
+        target = model.target(study.target)
         for explainer, settings in study.explainers.items():
-            with _naming(f"[explainers.{explainer}] with [models.{name}]"):
+            with naming(f"[explainers.{explainer}] with [models.{name}]"):
                 settings.explain(model, _ends(explained), target, study.about.seed)
             done += 1
             if progress:
                 progress(done, total, f"{name} by {explainer}")
 
 
+def untrained_models(
+    study: Study, records: Mapping[str, Sequence[Record]]
+) -> Iterator[tuple[str, Model]]:
+    """Every model as training finds it, with its name; refused where it does not fit the data."""
+    for name, source in study.models.items():
+        with TemporaryDirectory() as folder, naming(f"[models.{name}]"):
+            model = source.untrained(name, records["train"], Path(folder), study.about.seed)
+            model.target(study.target)
+            _check_labels(model, records)
+            for some in records.values():
+                _check_lengths(model, some)
+        yield name, model
+
+
 @contextmanager
-def _naming(table: str) -> Iterator[None]:
+def naming(table: str) -> Iterator[None]:
     """Errors say which table of the study they are about."""
     try:
         yield

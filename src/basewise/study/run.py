@@ -24,12 +24,11 @@ import pandas as pd
 from basewise.checks import audit
 from basewise.errors import StoreError
 from basewise.evaluate.occurrences import write_occurrences
+from basewise.explainers.parts import PART, explain_in_parts
 from basewise.models.model import Model
 from basewise.store import (
     fingerprint,
-    read_attributions,
     read_records,
-    write_attributions,
     write_frame,
     write_records,
     write_text,
@@ -63,7 +62,6 @@ STEPS = {
     "compare": 1,
     "biology": 1,
 }
-PART = 100  # records in one part file
 SPLITS = ("train", "dev", "test")
 PREPARED = [f"data/{name}.parquet" for name in (*SPLITS, "explained")] + ["data/summary.json"]
 COMPARED = ["metrics/agreement", "metrics/agreement_records", "metrics/consensus"]
@@ -269,15 +267,13 @@ class _Runner:
                 title = f"explain {model_name} by {name}"
                 with self.watcher.step(title, len(records)) as step:
                     count = _Count(step)
-                    for i in range(0, len(records), PART):
-                        path = place / f"part-{i // PART:05d}.parquet"
-                        some = records[i : i + PART]
-                        if whole_part(path):
-                            count.skip(len(some))
-                            continue
-                        found = explainer.explain(model, some, target, self.seed, count)
-                        write_attributions(path, found)
-                        self.log("part", path=str(path.relative_to(self.folder)))
+                    for part in explain_in_parts(
+                        explainer, model, records, target, place, seed=self.seed, progress=count
+                    ):
+                        if part.made:
+                            self.log("part", path=str(part.path.relative_to(self.folder)))
+                        else:
+                            count.skip(len(part.found))
 
     def place(self, model: str, explainer: str) -> Path:
         """Where one model's attributions by one explainer lie, following from what made them."""
@@ -409,17 +405,6 @@ class Ledger:
 
     def _write(self) -> None:
         write_text(self._path, json.dumps(self._steps, indent=1) + "\n")
-
-
-def whole_part(path: Path) -> bool:
-    """Whether a part file is there and can be read; a broken one is made again."""
-    if not path.exists():
-        return False
-    try:
-        read_attributions(path)
-    except StoreError:
-        return False
-    return True
 
 
 def _said(step: str, *values: Any) -> str:

@@ -1,0 +1,207 @@
+"""What explaining will cost: evaluations by the explainer itself, time and memory by a trial."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from basewise.explainers.count import Count
+from basewise.types import Attribution, Record, Target
+
+if TYPE_CHECKING:
+    from basewise.models.model import Model
+
+__all__ = ["Forecast", "forecast"]
+
+SECONDS, CALLS = 1.0, 4  # a trial lasts as long, and as many calls of the network, at least
+MOST = 64  # records of a trial
+NUMBERS = 2.0  # kept per base where the trial saw no record to its end: score and error
+ROW, FILE = 300, 12_000  # bytes of a record beside its numbers; of a file beside its records
+
+
+class Costed(Protocol):
+    """What can be forecast: every explainer."""
+
+    def explain(
+        self, model: Model, records: Sequence[Record], target: Target, seed: int
+    ) -> list[Attribution]: ...
+
+    def cost(self, model: Model, record: Record) -> Count: ...
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What explaining some records will cost.
+
+    Attributes
+    ----------
+    records : int
+    evaluations : Count
+        As the explainer says, exactly or as an upper bound; the time and the disk are bounds
+        with it.
+    seconds : float
+        On this machine, from the time of a trial.
+    memory : int
+        Bytes: the most the process held in the trial (on the CPU, with all libraries), or the
+        most of the accelerator's memory.
+    disk : int
+        Bytes of the attributions, about.
+    """
+
+    records: int
+    evaluations: Count
+    seconds: float
+    memory: int
+    disk: int
+
+
+def forecast(
+    explainer: Costed,
+    model: Model,
+    records: Sequence[Record],
+    target: Target,
+    *,
+    seed: int = 0,
+    part: int = 100,
+) -> Forecast:
+    """Say what explaining will cost, after explaining a few records for about a second.
+
+    The trial is the explainer itself on records of middling length: it makes the same rows in
+    the same batches, and it refuses what explaining would refuse. Its time per evaluation and
+    base is taken for all records; a network with attention takes more for the longest.
+
+    Parameters
+    ----------
+    part : int
+        Records that are stored in one file.
+
+    Raises
+    ------
+    BasewiseError
+        As explaining the records would.
+    """
+    counts = [explainer.cost(model, record) for record in records]
+    lengths = np.array([len(record.sequence) for record in records])
+    middle = np.argsort(lengths, kind="stable")
+    first = max((len(middle) - MOST) // 2, 0)
+    seen = _trial(explainer, model, [records[i] for i in middle[first:][:MOST]], target, seed)
+    work = float(np.dot([count.number for count in counts], lengths))
+    numbers = seen.numbers * float(lengths.sum())
+    return Forecast(
+        records=len(records),
+        evaluations=Count.total(counts),
+        seconds=seen.seconds * work,
+        memory=seen.memory,
+        disk=round(8 * numbers + lengths.sum() + ROW * len(records))
+        + FILE * -(-len(records) // part),
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a trial showed: seconds per evaluation and base, bytes, numbers kept per base."""
+
+    seconds: float
+    memory: int
+    numbers: float
+
+
+def _trial(
+    explainer: Costed, model: Model, records: Sequence[Record], target: Target, seed: int
+) -> _Seen:
+    """Explain more and more of the records until a second has gone, or all are explained twice."""
+    numbers, n = NUMBERS, 1
+    _forget_peak(model.device)
+    with _metered(model.network) as meter:
+        while True:
+            some = records[:n]
+            bases = sum(len(record.sequence) for record in some)
+            meter.start()
+            try:
+                found = explainer.explain(model, some, target, seed)
+            except _Enough:
+                break
+            meter.mark()
+            numbers = sum(map(_numbers, found)) / bases
+            if meter.over:
+                break
+            n = min(4 * n, len(records))
+    seconds = meter.seconds_per_row() / (bases / len(some))
+    return _Seen(seconds, _peak(model.device), numbers)
+
+
+def _numbers(found: Attribution) -> int:
+    kept = (found.scores, found.standard_error, found.hypothetical)
+    return sum(array.size for array in kept if array is not None)
+
+
+class _Enough(Exception):
+    """The trial has lasted long enough."""
+
+
+class _Meter:
+    """Counts the rows that a network is given, and stops the trial when its time is over."""
+
+    def __init__(self) -> None:
+        self._begin = time.perf_counter()
+        self.start()
+
+    def start(self) -> None:
+        """Another round begins."""
+        self._marks: list[tuple[float, int]] = []
+        self._rows = 0
+        self.mark()
+
+    def mark(self) -> None:
+        """Take note of the time and of the rows until now."""
+        self._marks.append((time.perf_counter(), self._rows))
+
+    @property
+    def over(self) -> bool:
+        return self._marks[-1][0] - self._begin > SECONDS
+
+    def __call__(self, module: nn.Module, args: Any, given: dict[str, Any]) -> None:
+        self.mark()
+        if self.over and len(self._marks) > CALLS + 1:
+            raise _Enough
+        self._rows += len(given["input_ids"])
+
+    def seconds_per_row(self) -> float:
+        """Of the later half of the round's calls, when batches have found their size."""
+        (begin, before), (end, after) = self._marks[(len(self._marks) - 1) // 2], self._marks[-1]
+        if before == after:  # few calls: of the whole round
+            begin, before = self._marks[0]
+        return (end - begin) / max(after - before, 1)
+
+
+@contextmanager
+def _metered(network: nn.Module) -> Iterator[_Meter]:
+    meter = _Meter()
+    handle = network.register_forward_pre_hook(meter, with_kwargs=True)
+    try:
+        yield meter
+    finally:
+        handle.remove()
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak(device: torch.device) -> int:
+    """The most bytes held until now, by the process or on its accelerator."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource  # not on Windows, where torch and this package are not tested
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024

@@ -1,0 +1,90 @@
+"""`basewise check`: what a study will cost, before anything is trained or written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from basewise.errors import CapabilityError
+from basewise.study import load_study
+from basewise.study.plan import duration, plan, size, table
+
+STUDY = """
+[study]
+name = "tiny"
+explained = 12
+
+[data]
+type = "grammar"
+train = 60
+dev = 10
+test = 20
+grammar = { type = "promoter", length = 150, tss = 110 }
+
+[models.cnn]
+type = "cnn"
+network = { channels = 4, dilations = [1] }
+
+[models.hyena]
+type = "hyenadna"
+network = { d_model = 8, n_layer = 1, d_inner = 16 }
+
+[target]
+label = "promoter"
+
+[explainers.occlusion]
+
+[explainers.lime]
+samples = 30
+"""
+
+
+def test_every_model_and_explainer_has_a_row_and_there_is_a_sum(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY)
+    seen: list[tuple[int, int, str]] = []
+    lines = plan(load_study(tmp_path / "study.toml"), progress=lambda *at: seen.append(at))
+    rows = [line.split() for line in lines if line.startswith("  ")]
+    assert rows[0] == ["model", "explainer", "parts", "evaluations", "time", "memory", "disk"]
+    assert [row[:3] for row in rows[1:]] == [
+        ["cnn", "occlusion", "1"],
+        ["cnn", "lime", "1"],
+        ["hyena", "occlusion", "1"],
+        ["hyena", "lime", "1"],
+        ["all", "4", "at"],
+    ]
+    assert rows[1][3] == f"{12 * 152:,}"
+    assert rows[2][3:7] == ["at", "most", f"{12 * 31}", "up"]
+    assert rows[5][4] == f"{2 * 12 * (152 + 31):,}"
+    assert "Training" in lines[-1]
+    assert seen[-1] == (3, 4, "hyena by lime")
+    assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
+
+
+def test_what_a_model_cannot_serve_is_named(tmp_path: Path) -> None:
+    text = STUDY.replace("[explainers.lime]\nsamples = 30", "[explainers.deep_lift]")
+    (tmp_path / "study.toml").write_text(text)
+    said = r"\[explainers.deep_lift\] with \[models.hyena\]: deep_lift is for networks on one-hot"
+    with pytest.raises(CapabilityError, match=said):
+        plan(load_study(tmp_path / "study.toml"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.03, "0.0 s"), (8, "8.0 s"), (89, "89 s"), (90, "1.5 min"), (5400, "1.5 h"),
+     (47 * 3600, "47 h"), (48 * 3600, "2.0 days"), (1e8, "1,157 days")],
+)  # fmt: skip
+def test_times_to_plan_by(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(900, "0.9 kB"), (15_400, "15 kB"), (1.24e6, "1.2 MB"), (999.6e6, "1.0 GB")],
+)  # fmt: skip
+def test_sizes_to_plan_by(number: float, said: str) -> None:
+    assert size(number) == said
+
+
+def test_a_table_of_nothing_is_its_head() -> None:
+    assert table([])[0].split()[0] == "model"

@@ -1,0 +1,162 @@
+"""`basewise explain`: parts, interruption, resumption, progress, cost and pictures."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import basewise as bw
+from basewise.cli import main
+from basewise.explainers import parts
+from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
+from basewise.store import read_attributions
+from basewise.tokenize.nucleotide import Nucleotide
+
+N = 7
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("explain")
+    rng = np.random.default_rng(8)
+    ids = [*(f"r{i}" for i in range(N - 1)), "../../odd/<id>"]
+    text = "".join(f">{i}\n{''.join(rng.choice(list('ACGT'), 40))}\n" for i in ids)
+    (folder / "seqs.fa").write_text(text)
+    network = CnnForSequenceClassification(CnnConfig(channels=4, dilations=[1], num_labels=2))
+    bw.Model(network, Nucleotide(), ("no", "yes"), "small").save(folder / "model")
+    return folder
+
+
+@pytest.fixture
+def explain(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Any:
+    """Run the command with three records in a part."""
+    monkeypatch.setattr(parts, "PART", 3)
+
+    def run(out: Path, *more: object, model: object = home / "model") -> SimpleNamespace:
+        command = ["explain", home / "seqs.fa", "--model", model, "--target", "yes", "-o", out]
+        command += ["--explainer", "occlusion", *more]
+        monkeypatch.setattr(sys, "argv", ["basewise", *map(str, command)])
+        before = signal.getsignal(signal.SIGINT)
+        with pytest.raises(SystemExit) as stop:
+            main()
+        signal.signal(signal.SIGINT, before)
+        out_text, err = capfd.readouterr()
+        return SimpleNamespace(code=stop.value.code or 0, out=out_text, err=err)
+
+    return run
+
+
+def same(one: list[Any], two: list[Any]) -> None:
+    for a, b in zip(one, two, strict=True):
+        for field in fields(a):
+            np.testing.assert_equal(getattr(a, field.name), getattr(b, field.name))
+
+
+def test_the_file_holds_what_the_call_gives_and_nothing_is_left_beside_it(
+    explain: Any, home: Path, tmp_path: Path
+) -> None:
+    done = explain(tmp_path / "a.parquet", "--seed", "4")
+    assert (done.code, done.out.strip()) == (0, str(tmp_path / "a.parquet"))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.parquet"]
+    assert f"evaluations, {N} of {N} records" in done.err
+    model, found = bw.Model.load(home / "model"), read_attributions(tmp_path / "a.parquet")
+    called = bw.explain(model, bw.read(home / "seqs.fa"), "occlusion", "yes", seed=4)
+    assert [a.record_id for a in found] == [a.record_id for a in called]
+    for a, b in zip(found, called, strict=True):
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-5)
+        assert a.seed == 4
+
+
+def test_the_same_command_again_does_nothing_and_another_setting_everything(
+    explain: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "a.parquet"
+    explain(out)
+    before = out.stat().st_mtime_ns
+    done = explain(out)
+    assert "holds all of this already" in done.err.replace("\n", " ")
+    assert (done.code, out.stat().st_mtime_ns) == (0, before)
+    explain(out, "--set", "units={type='windows', size=10}")
+    assert {len(a.scores) for a in read_attributions(out)} == {4}
+
+
+def test_an_interruption_leaves_whole_parts_and_the_same_command_continues(
+    explain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explain(tmp_path / "undisturbed.parquet")
+    out, write = tmp_path / "a.parquet", parts.write_attributions
+    written: list[Path] = []
+
+    def interrupted(path: Path, found: Any) -> None:
+        if len(written) == 2:
+            signal.raise_signal(signal.SIGINT)
+        written.append(path)
+        write(path, found)
+
+    monkeypatch.setattr(parts, "write_attributions", interrupted)
+    done = explain(out)
+    assert done.code == 130
+    assert done.err.strip().endswith("interrupted; the same command continues.")
+    assert not out.exists()
+    left = sorted(path for path in tmp_path.rglob("*") if path.is_file() and "parts" in str(path))
+    assert left == written
+    assert [len(read_attributions(path)) for path in left] == [3, 3]
+    left[0].write_bytes(left[0].read_bytes()[:-9])  # a broken part is made again, a whole one not
+    written.clear()
+    monkeypatch.setattr(parts, "write_attributions", lambda p, f: (written.append(p), write(p, f)))
+    done = explain(out)
+    assert done.code == 0
+    assert [path.name for path in written] == ["part-00000.parquet", "part-00002.parquet"]
+    assert not out.with_name("a.parquet.parts").exists()
+    same(read_attributions(out), read_attributions(tmp_path / "undisturbed.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("here", r"here is a folder; give the name of a file"),
+        ("file.txt/a.parquet", r"a\.parquet cannot be written \(.*file\.txt: Not a directory\)"),
+        ("/proc/nowhere/a.parquet", r"cannot be written \(/proc: "),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_found_before_anything_else(
+    explain: Any, tmp_path: Path, out: str, message: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "file.txt").write_text("")
+    done = explain(tmp_path / out, model="nowhere")
+    assert done.code == 2
+    assert re.search(message, done.err)
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_the_cost_is_said_and_nothing_is_written(explain: Any, tmp_path: Path) -> None:
+    done = explain(tmp_path / "a.parquet", "--check")
+    assert done.code == 0
+    head, row = done.out.splitlines()[:2]
+    assert head.split() == ["model", "explainer", "parts", "evaluations", "time", "memory", "disk"]
+    assert row.split()[:4] == ["small", "occlusion", "3", f"{N * 42}"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["svg", "png"])
+def test_a_picture_of_every_record(explain: Any, tmp_path: Path, ending: str) -> None:
+    folder = tmp_path / "pictures"
+    given = ("--picture", folder, "--picture-format", ending)
+    for _ in range(2):  # also when the attributions were there already
+        assert explain(tmp_path / "a.parquet", *given).code == 0
+        names = sorted(path.name for path in folder.iterdir())
+        assert names == [
+            *(f"{i + 1}-r{i}.{ending}" for i in range(N - 1)),
+            f"7-.._.._odd_id_.{ending}",
+        ]
+        for path in folder.iterdir():
+            path.unlink()

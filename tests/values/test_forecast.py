@@ -1,0 +1,106 @@
+"""What a trial of a second says about the whole: time, disk, refusals; and that it ends."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import basewise as bw
+from basewise.errors import BasewiseError, CapabilityError
+from basewise.explainers import EXPLAINERS
+from basewise.explainers.count import exactly
+from basewise.explainers.forecast import Forecast, forecast
+from basewise.store import write_attributions
+from basewise.types import Record
+from explained_models import bpe_bert, kmer_bert, records, tiny_cnn
+
+EACH = 4e-4  # seconds of a row
+
+
+def sleeper() -> bw.Model:
+    """A model whose cost is known."""
+
+    def slow(sequences: list[str]) -> list[float]:
+        time.sleep(EACH * len(sequences))
+        return [s.count("CG") for s in sequences]
+
+    return bw.Model.from_callable(slow, ["cpg"])
+
+
+def some(n: int, length: int = 20) -> list[Record]:
+    rng = np.random.default_rng(3)
+    return [Record(str(i), "".join(rng.choice(list("ACGT"), length))) for i in range(n)]
+
+
+def of(model: bw.Model, given: list[Record], name: str, **settings: Any) -> Forecast:
+    explainer = EXPLAINERS.build({"type": name} | settings)
+    return forecast(explainer, model, given, model.target(model.labels[-1]))
+
+
+@pytest.mark.parametrize(
+    ("n", "name", "settings"),
+    [
+        (3000, "occlusion", {}),  # many records, few evaluations of each
+        (20, "lime", {"samples": 40_000}),  # a record takes longer than the trial
+        (7, "occlusion", {}),  # all of it takes less than the trial
+    ],
+)
+def test_the_time_is_that_of_the_evaluations(n: int, name: str, settings: Any) -> None:
+    begin = time.perf_counter()
+    said = of(sleeper(), some(n), name, **settings)
+    assert time.perf_counter() - begin < 8
+    known = EACH * said.evaluations.number
+    assert 0.95 * known < said.seconds < 2.5 * known
+    assert said.records == n
+
+
+def test_longer_records_take_longer() -> None:
+    """Of each record, the share of its bases and its evaluations is counted."""
+    model = tiny_cnn()
+    even, mixed = some(40, 30), some(20, 10) + some(20, 50)
+    assert of(model, even, "occlusion").evaluations == exactly(40 * 32)
+    assert of(model, mixed, "occlusion").evaluations == exactly(20 * 12 + 20 * 52)
+
+
+@pytest.mark.parametrize(("name", "scores"), [("occlusion", 1), ("input_x_gradient", 5)])
+def test_the_disk_is_about_that_of_the_file(tmp_path: Path, name: str, scores: int) -> None:
+    given, model = some(90, 100), tiny_cnn()
+    said = of(model, given, name)
+    write_attributions(tmp_path / "a.parquet", bw.explain(model, given, name, "c"))
+    real = (tmp_path / "a.parquet").stat().st_size
+    assert real > 90 * 100 * 8 * scores * 0.8
+    assert 0.5 * real < said.disk < 2 * real
+
+
+def test_memory_is_that_of_a_process() -> None:
+    assert 5e7 < of(tiny_cnn(), records(), "occlusion").memory < 1e11
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("deep_lift", {}), ("kernel_shap", {"masking": "mask"})]
+)
+def test_what_explaining_refuses_is_refused(name: str, settings: Any) -> None:
+    model = kmer_bert() if name == "deep_lift" else tiny_cnn()
+    with pytest.raises(CapabilityError) as said:
+        of(model, records(), name, **settings)
+    with pytest.raises(CapabilityError) as done:
+        bw.explain(model, records(), name, model.labels[-1], **settings)
+    assert str(said.value) == str(done.value)
+
+
+def test_refusals_of_byte_pairs_too(tmp_path: Path) -> None:
+    with pytest.raises(BasewiseError, match="An N moves the borders"):
+        of(bpe_bert(tmp_path), records(), "occlusion")
+
+
+def test_nothing_is_left_on_the_network_also_when_the_trial_is_cut_short() -> None:
+    model = sleeper()
+    of(model, some(30), "lime", samples=30_000)
+    with pytest.raises(CapabilityError):
+        of(tiny_cnn(), records(), "attention")
+    for network in (model.network, tiny_cnn().network):
+        assert not any(m._forward_pre_hooks for m in network.modules())
