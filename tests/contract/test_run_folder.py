@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ import pytest
 from basewise.errors import ConfigError, StoreError
 from basewise.study import load_study, open_run, run_study
 from basewise.study.owner import FILE, owned, owner_of
+from basewise.study.watch import Silent
 
 STUDY = """
 [study]
@@ -119,6 +122,29 @@ def test_other_sequences_are_refused_and_mended_ones_are_not(write, tmp_path):
     assert len(open_run(folder).records("train")) == 12
 
 
+class Listening(Silent):
+    """Keeps what is worth saying."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def test_results_of_another_version_are_said_to_be(finished, write, tmp_path):
+    folder = Path(shutil.copytree(finished.folder, tmp_path / "older"))
+    lock = json.loads((folder / "lock.json").read_text())
+    lock["versions"]["basewise"] = "0.0.1"
+    (folder / "lock.json").write_text(json.dumps(lock))
+    heard = Listening()
+    run_study(write(STUDY), folder, watcher=heard)
+    assert [note for note in heard.notes if "was made by basewise 0.0.1; what" in note]
+    heard = Listening()
+    run_study(write(STUDY), folder, watcher=heard)
+    assert heard.notes == []
+
+
 HOLD = """
 import sys, time
 from pathlib import Path
@@ -146,18 +172,18 @@ def test_a_second_run_is_refused_with_the_owner_and_its_age(holder, tmp_path, wr
     who = rf"process {holder.pid} on {socket.gethostname()}, begun \S+ \S+ \(\d seconds ago\)"
     with pytest.raises(StoreError, match=f"is in use by {who}; wait for it, or give another --out"):
         run_study(write(STUDY), tmp_path)
-    assert str(holder.pid) in owner_of(tmp_path)
+    assert owner_of(tmp_path).startswith(f"in use by process {holder.pid} on ")
     assert sorted(p.name for p in tmp_path.iterdir()) == [FILE, "small.toml"]
 
 
 def test_what_a_killed_run_left_is_named_and_taken_over(holder, tmp_path):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    assert (tmp_path / FILE).exists()
+    assert re.fullmatch(r"left by process .* ago\): run the study again", owner_of(tmp_path))
     with owned(tmp_path) as left:
         assert left.startswith(f"process {holder.pid} on {socket.gethostname()}, begun ")
         assert json.loads((tmp_path / FILE).read_text())["pid"] == os.getpid()
-    assert not (tmp_path / FILE).exists()
+    assert owner_of(tmp_path) is None
 
 
 def test_a_run_of_another_machine_is_believed_until_its_file_is_deleted(tmp_path):

@@ -55,13 +55,16 @@ def owned(folder: Path) -> Iterator[str | None]:
 
 
 def owner_of(folder: Path) -> str | None:
-    """Who runs in the folder, as far as its file says."""
+    """Who runs in the folder, or who ran there and did not come to an end."""
     try:
         with open(folder / FILE, encoding="utf-8") as file:
-            left = _read(file)
-    except OSError:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return f"in use by {_said(_read(file))}"
+            return f"left by {_said(_read(file))}: run the study again"
+    except FileNotFoundError:
         return None
-    return _said(left) if left else None
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from basewise.explainers.count import Count
 from basewise.explainers.forecast import Forecast, forecast
 from basewise.explainers.parts import PART
 from basewise.study.checked import check
+from basewise.study.owner import owner_of
 from basewise.study.rehearsal import naming, untrained_models
 from basewise.study.results import Run
 from basewise.study.run import drawn
@@ -114,9 +115,10 @@ def _two(value: float) -> str:
 
 
 def progress_of(run: Run) -> list[str]:
-    """One line per model and explainer: parts finished of all; then where the report lies."""
+    """Who runs, if anyone; a line per model and explainer: parts finished of all; the report."""
     n = len(run.records("explained"))
-    lines = []
+    owner = owner_of(run.folder)
+    lines = [owner] if owner else []
     whole = True
     for model in run.models:
         for explainer in run.explainers:

@@ -101,6 +101,12 @@ def run_study(
         if left:
             watcher.note(f"{folder} was left by {left}, which is gone; its run continues.")
         refuse_another_file(study, folder)
+        before = Run(folder).lock.get("versions", {}).get("basewise")
+        if before not in (None, version("basewise")):
+            watcher.note(
+                f"{folder} was made by basewise {before}; what {version('basewise')} would make of "
+                "it in the same way is kept, the rest is made again."
+            )
         return _Runner(study, folder, data, watcher).run()
 
 
