@@ -98,9 +98,9 @@ def run_study(
     """
     watcher = watcher or Silent()
     with owned(folder) as left:
+        refuse_another_file(study, folder)
         if left:
             watcher.note(f"{folder} was left by {left}, which is gone; its run continues.")
-        refuse_another_file(study, folder)
         before = Run(folder).lock.get("versions", {}).get("basewise")
         if before not in (None, version("basewise")):
             watcher.note(
