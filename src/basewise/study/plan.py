@@ -64,7 +64,9 @@ def plan(study: Study, data: Path | None = None, progress: Progress | None = Non
 def table(rows: Iterable[Planned]) -> list[str]:
     """Costs in columns, with their sum where there are several; then how they were found."""
     every = list(rows)
-    cells = [("model", "explainer", "parts", "evaluations", "time", "memory", "disk")]
+    cells: list[tuple[str, ...]] = [
+        ("model", "explainer", "parts", "evaluations", "time", "memory", "disk")
+    ]
     costs = [row.cost for row in every]
     parts = [-(-cost.records // PART) for cost in costs]
     cells += [(*row[:2], *_cells(row.cost, n)) for row, n in zip(every, parts, strict=True)]
