@@ -62,8 +62,8 @@ def agreement_sentences(run: Run) -> list[str]:
         rows = _main(own)
         if not len(rows):
             continue
-        best: Any = rows.loc[rows["value"].idxmax()]
-        least: Any = rows.loc[rows["value"].idxmin()]
+        best: Any = rows.iloc[int(rows["value"].argmax())]
+        least: Any = rows.iloc[int(rows["value"].argmin())]
         beyond = int((rows["q"] < 0.05).sum())
         kind, _, name = said["within"].partition(" ")
         who = f"explainers of {name}" if kind == "model" else f"models under {name}"
