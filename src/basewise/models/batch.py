@@ -40,12 +40,12 @@ class Batch:
 class BatchSize:
     """The token budget of a batch, found by trying and halved when memory runs out.
 
-    Starts small and doubles as long as that is worth it, up to `largest`; and as long as a batch
-    takes next to no time, most of which is spent around the network.
+    Starts small and doubles, up to `largest`, until four times the best size did no better; and as
+    long as a batch takes next to no time, most of which is spent around the network.
     """
 
     SMALLEST, MOST = 1 << 9, 1 << 22
-    WORTH, QUICK = 1.05, 4e-3  # times as fast, seconds
+    WORTH, QUICK, LOOKS = 1.05, 4e-3, 4  # times as fast, seconds, times
 
     def __init__(self, tokens: int | None = None, largest: int = MOST):
         self.tokens, self.largest = tokens or self.SMALLEST, largest
@@ -112,14 +112,17 @@ class BatchSize:
         rates.append(tokens / max(seconds, 1e-9))
         if len(rates) < 2:  # a first call at a size also pays for its buffers: look twice
             return
-        best = max(rates)
-        quick = tokens / best < self.QUICK and 2 * self.tokens <= self.MOST
-        if not quick and best < self.WORTH * max(self._rates.get(self.tokens // 2, [0])):
-            self.tokens, self._settled = self.tokens // 2, True
-        elif quick or 2 * self.tokens <= self.largest:
+        most = max(max(each) for each in self._rates.values())
+        best = min(size for size, each in self._rates.items() if self.WORTH * max(each) >= most)
+        if 2 * self.tokens <= self.MOST and tokens / max(rates) < self.QUICK:
+            self._rates.clear()  # not worth comparing
             self.tokens *= 2
+        elif self.tokens > best and len(rates) < self.LOOKS:
+            return  # rows of a new shape, or other work on the machine, may have slowed it down
+        elif self.tokens >= 4 * best or 2 * self.tokens > self.largest:
+            self.tokens, self._settled = best, True
         else:
-            self._settled = True
+            self.tokens *= 2
 
 
 _LEARNT: WeakKeyDictionary[nn.Module, dict[tuple[torch.device, Work], BatchSize]]
