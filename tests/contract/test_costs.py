@@ -34,6 +34,7 @@ EXACT: dict[str, list[dict[str, Any]]] = {
     "occlusion": [{}, {"masking": {"type": "shuffled", "draws": 3}}],
     "partition_shap": [{}, {"evaluations": 30}, {"evaluations": 31}, {"evaluations": 2}],
     "permutation_shap": [{"units": {"type": "windows", "size": 6}}],
+    "random": [{}, {"units": {"type": "windows", "size": 4}}],
     "saliency": [{}],
     "smoothgrad": [{"draws": 4}],
 }

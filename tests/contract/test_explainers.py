@@ -35,7 +35,8 @@ from explained_models import (
 ATTENTION = ["attention", "attention_rollout"]  # of networks that have it, whatever the target
 NAMES = [name for name in EXPLAINERS.names() if name not in ATTENTION]
 KIND = {name: EXPLAINERS.get(name).kind for name in NAMES}
-SCORING = [name for name in NAMES if KIND[name] in ("additive", "ranking")]
+CONTROL = ["random"]  # explains nothing, on purpose
+SCORING = [n for n in NAMES if KIND[n] in ("additive", "ranking") and n not in CONTROL]
 ADDITIVE = [name for name in NAMES if KIND[name] == "additive"]
 PERTURBING = [name for name in NAMES if "masking" in EXPLAINERS.get(name).__dataclass_fields__]
 GRADIENT = [name for name in NAMES if issubclass(EXPLAINERS.get(name), Gradient)]

@@ -35,6 +35,7 @@ EXPLAINERS = Registry(
         "occlusion": "basewise.explainers.occlusion:Occlusion",
         "partition_shap": "basewise.explainers.partition_shap:PartitionShap",
         "permutation_shap": "basewise.explainers.permutation_shap:PermutationShap",
+        "random": "basewise.explainers.random:Random",
         "saliency": "basewise.explainers.saliency:Saliency",
         "smoothgrad": "basewise.explainers.smoothgrad:SmoothGrad",
     },
