@@ -168,6 +168,21 @@ def test_the_table_of_confusions_counts_the_predictions(run: Run) -> None:
     assert row == ("promoter", str(wrong), str(20 - wrong), "20")
 
 
+def test_the_table_of_models_says_what_each_is_and_how_long_it_learned(own: Run) -> None:
+    table = next(b for b in render("quality", own).blocks if isinstance(b, Table))
+    assert table.columns == ("Measure", "cnn", "6-mer baseline", "Meaning")
+    assert list(table.rows)[:5] == [
+        ("Architecture", "convolutions", "logistic regression", ""),
+        ("Tokens", "bases, 6", "–", "what it reads; size of the vocabulary"),
+        ("Training", "4.5 min", "–", "time, on 2 threads of the CPU"),
+        ("Sequences", "5,920", "5,920", "judged"),
+        ("Parameters", "180,354", "4,097", "numbers learned"),
+    ]
+    (own.folder / "metrics" / "training" / "cnn.json").unlink()
+    table = next(b for b in render("quality", own).blocks if isinstance(b, Table))
+    assert table.rows[0][0] == "Sequences"
+
+
 def test_problems_of_the_files_are_shown(run: Run) -> None:
     table = next(b for b in render("question", run).blocks if isinstance(b, Table))
     assert "3 × contradictory label" in table.rows[0]

@@ -116,6 +116,15 @@ def test_the_model_stands_beside_the_baseline(finished):
     assert (metrics["low"] <= metrics["high"]).all()
 
 
+def test_what_each_model_is_stands_beside_how_long_it_learned(finished):
+    [about] = finished.training.to_dict("records")
+    assert about["model"] == "cnn"
+    assert about["architecture"] == "basewise-cnn"
+    assert about["tokenizer"] == "nucleotide"
+    assert about["parameters"] == finished.model_metrics["parameters"].iloc[0]
+    assert 0 < about["seconds"] < 600
+
+
 def test_running_again_computes_nothing(home, finished):
     before = snapshot(finished.folder)
     run_study(load_study(home / "tiny.toml"), finished.folder, home)

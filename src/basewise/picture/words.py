@@ -9,6 +9,7 @@ __all__ = [
     "MINUS",
     "NONE",
     "counted",
+    "duration",
     "equals",
     "estimate",
     "gap",
@@ -113,6 +114,18 @@ def sample(*sizes: int) -> str:
 def counted(count: int, one: str, many: str = "") -> str:
     """`1 sequence`, `1,072 sequences`, `2 classes`."""
     return f"{quantity(count)} {one if count == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """A time with two digits: `0.4 s`, `25 s`, `3.5 min`, `11 h`, `2.0 days`."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < limit * size:
+            return f"{_two(seconds / size)} {unit}"
+    return f"{_two(seconds / 86400)} days"
+
+
+def _two(value: float) -> str:
+    return f"{value:.1f}" if value < 9.95 else f"{value:,.0f}"
 
 
 def listing(items: Iterable[object]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pandas as pd
 from markupsafe import Markup
 
-from basewise.picture.words import NONE, counted, estimate, listing, number, quantity
+from basewise.picture.words import NONE, counted, duration, estimate, listing, number, quantity
 from basewise.registry import component
 from basewise.report.blocks import Block, Callout, Details, Figure, Section, SubHeading, Table, Text
 from basewise.report.draw import Dot, Row, intervals
@@ -22,6 +22,22 @@ _COLUMNS = ("model", "kind", "split", "metric", "value", "low", "high", "n")
 _TONE = {"baseline": "baseline"}
 _SHORT = {"mcc": "MCC", "auprc": "AUPRC", "auroc": "AUROC", "f1": "F1"}
 _GUESSING = {"mcc": 0.0, "auroc": 0.5}
+_ARCHITECTURES = {
+    "basewise-cnn": "convolutions",
+    "basewise-cnn-lstm": "convolutions, LSTM",
+    "basewise-dnabert2": "DNABERT-2",
+    "basewise-gena": "GENA-LM",
+    "basewise-hyenadna": "HyenaDNA",
+    "basewise-nucleotide-transformer": "Nucleotide Transformer",
+    "bert": "BERT",
+    "esm": "ESM",
+}
+_TOKENIZERS = {
+    "bpe": "byte pairs",
+    "kmer": "k-mers",
+    "nucleotide": "bases",
+    "nucleotide_transformer": "6-mers",
+}
 _MEANING = {
     "accuracy": "share of predictions that are right",
     "mcc": "correlation of prediction and label: 0 is guessing, 1 is perfect",
@@ -146,7 +162,7 @@ class Quality:
             else:
                 blocks.append(Text(f"{verdict.sentence} {verdict.numbers}"))
         blocks.append(_figure(frame, metrics, split))
-        blocks.append(_table(frame, metrics, split))
+        blocks.append(_table(frame, metrics, split, run.training))
         whole = run.model_metrics
         others = [str(s) for s in dict.fromkeys(whole["split"]) if s != split]
         if others:
@@ -187,7 +203,9 @@ def _figure(frame: pd.DataFrame, metrics: list[str], split: str) -> Figure:
     )
 
 
-def _table(frame: pd.DataFrame, metrics: list[str], split: str) -> Table:
+def _table(
+    frame: pd.DataFrame, metrics: list[str], split: str, training: pd.DataFrame | None = None
+) -> Table:
     models = list(dict.fromkeys(frame["model"]))
     cells = {
         (row.model, row.metric): estimate(row.value, row.low, row.high) for row in rows_of(frame)
@@ -196,6 +214,8 @@ def _table(frame: pd.DataFrame, metrics: list[str], split: str) -> Table:
     rows = [("Sequences", *map(quantity, first["n"]), "judged")]
     if "parameters" in frame:
         rows.append(("Parameters", *map(quantity, first["parameters"]), "numbers learned"))
+    if training is not None and not training.empty:
+        rows = _made(first, training) + rows
     rows += [
         (metric_name(m), *(cells.get((model, m), NONE) for model in models), _MEANING.get(m, ""))
         for m in metrics
@@ -206,6 +226,29 @@ def _table(frame: pd.DataFrame, metrics: list[str], split: str) -> Table:
         ("Measure", *models, "Meaning"),
         rows,
     )
+
+
+def _made(first: pd.DataFrame, training: pd.DataFrame) -> list[tuple[str, ...]]:
+    """Of every column of the table: what the model is, what it reads, how long it learned."""
+    known = {row.model: row for row in rows_of(training)}
+    cells: list[tuple[str, str, str]] = []
+    for row in rows_of(first):
+        if about := known.get(row.model):
+            said = (_ARCHITECTURES.get(about.architecture, about.architecture), _tokens(about))
+            cells.append((*said, duration(about.seconds)))
+        else:
+            cells.append(("logistic regression" if row.kind == "baseline" else NONE, NONE, NONE))
+    devices = listing(dict.fromkeys(training["device"]))
+    titles = ("Architecture", "Tokens", "Training")
+    meanings = ("", "what it reads; size of the vocabulary", f"time, on {devices}")
+    columns = zip(titles, zip(*cells, strict=True), meanings, strict=True)
+    return [(title, *column, meaning) for title, column, meaning in columns]
+
+
+def _tokens(about: Any) -> str:
+    if not about.tokenizer:
+        return NONE
+    return f"{_TOKENIZERS.get(about.tokenizer, about.tokenizer)}, {quantity(about.vocabulary)}"
 
 
 def _confusion(run: Run, split: str) -> list[Block]:

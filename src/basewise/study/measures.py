@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,15 @@ import numpy as np
 import pandas as pd
 
 from basewise.evaluate.localisation import SUMMARY, localise, summarise
+from basewise.registry import Registry
 from basewise.train.metrics import classification_metrics
 from basewise.types import Floats, Record, Target
 
 if TYPE_CHECKING:
+    from basewise.models.model import Model
     from basewise.study.results import Run
 
-__all__ = ["BASELINE", "explainers", "localisation", "predictions", "quality"]
+__all__ = ["BASELINE", "architecture", "explainers", "localisation", "predictions", "quality"]
 
 BASELINE = "6-mer baseline"
 
@@ -36,6 +39,31 @@ def predictions(
     for i, label in enumerate(labels):
         frame[f"p:{label}"] = scores[:, i]
     return frame
+
+
+def architecture(model: Model, seconds: float) -> str:
+    """What a model is, and how long it took to train or load, as JSON; see `Run.training`."""
+    network, tokenizer = model.network, model.tokenizer
+    config = getattr(network, "config", None)
+    said = {
+        "architecture": getattr(config, "model_type", type(network).__name__),
+        "parameters": model.parameters,
+        "tokenizer": "" if tokenizer is None else Registry.name_of(tokenizer),
+        "vocabulary": None if tokenizer is None else tokenizer.vocabulary_size,
+        "seconds": seconds,
+        "device": _device(model),
+    }
+    return json.dumps(said, indent=1) + "\n"
+
+
+def _device(model: Model) -> str:
+    """What the model was trained on."""
+    import torch
+
+    if model.device.type == "cuda":
+        return torch.cuda.get_device_name(model.device)
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'' if threads == 1 else 's'} of the CPU"
 
 
 def quality(

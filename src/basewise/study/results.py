@@ -10,6 +10,7 @@
       models/<model>/         a save_pretrained folder
       predictions/<model>.parquet
       attributions/<model>/<explainer>-<fingerprint>/part-*.parquet
+      metrics/training/<model>.json   what each model is, and how long training took
       metrics/models.parquet          quality of each model and of the baseline
       metrics/explainers.parquet      cost and completeness of each explainer
       metrics/localisation.parquet    how much planted truth each explainer found (if any is known)
@@ -103,6 +104,14 @@ class Run:
     def predictions(self, model: str) -> pd.DataFrame:
         """record_id, split, label, predicted, and `p:<label>` for every label of the model."""
         return self.frame(f"predictions/{model}", "predictions", "predict")
+
+    @property
+    def training(self) -> pd.DataFrame:
+        """model, architecture, parameters, tokenizer, vocabulary (its size), seconds (of training
+        or loading, also over several attempts), device."""
+        found = {name: self._json(f"metrics/training/{name}.json") for name in self.models}
+        rows = [{"model": name} | said for name, said in found.items() if said]
+        return pd.DataFrame(rows) if self.holds("train") else pd.DataFrame()
 
     @property
     def model_metrics(self) -> pd.DataFrame:

@@ -35,6 +35,7 @@ from basewise.store import (
 )
 from basewise.study import biology, comparisons, measures
 from basewise.study.checked import check
+from basewise.study.clock import Clock
 from basewise.study.identity import refuse_another_file, refuse_other_data
 from basewise.study.models import files_digest
 from basewise.study.owner import owned
@@ -205,12 +206,20 @@ class _Runner:
             if not self.steps.done(key, said, f"models/{name}"):
                 aside = place.with_name(f".{name}-{said}")
                 with self.watcher.step(f"train {name}", None) as step:
+                    clock = Clock(aside / "seconds")
+
+                    def progress(*seen: Any, at: Any = step.at, clock: Clock = clock) -> None:
+                        clock.save()
+                        at(*seen)
+
                     model = source.model(
-                        name, records["train"], records["dev"], aside, self.seed, step.at
+                        name, records["train"], records["dev"], aside, self.seed, progress
                     )
+                    about = measures.architecture(model, clock.seconds)
                     model.save(aside / "whole")
                     _replace(aside / "whole", place)
                     shutil.rmtree(aside, ignore_errors=True)
+                write_text(self.folder / "metrics" / "training" / f"{name}.json", about)
                 self.steps.record(key, said)
                 self.log("trained", model=name)
             models[name] = Model.load(place, name=name)
