@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from basewise import Attribution, Record, Target
+from basewise.biology.contrasts import contrast
 from basewise.biology.enrichment import ENRICHMENT
-from basewise.biology.reliance import attribution_enrichment, contrast
+from basewise.biology.reliance import attribution_enrichment
 from basewise.errors import DataError
 from basewise.motifs.motif import Motif
 from basewise.sequence.alphabet import decode_rows
