@@ -212,8 +212,11 @@ def _take(
         wider = taken and board.width != asked[taken[0].board][0].width
         if wider and (not mixed or 2 * tokens >= budget):
             return taken, queue[at:], tokens
-        room = budget // board.width - rows
-        fits = min(stop - start, max(room // board.draws, 0 if taken else 1))
+        room = (budget // board.width - rows) // board.draws
+        if not taken:  # in equal parts: a remnant is a batch of another shape, and a small one
+            parts = -(-(stop - start) // max(room, 1))
+            room = -(-(stop - start) // parts)
+        fits = min(stop - start, max(room, 0))
         if fits:
             taken.append(_Piece(i, start, start + fits))
             rows += fits * board.draws

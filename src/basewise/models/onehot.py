@@ -89,8 +89,8 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation of rows (n, b, c) whose statistics count bases only, never pads."""
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        if mask is None:
-            return super().forward(x.reshape(-1, x.shape[-1])).view(x.shape)
+        if mask is None or not self.training:  # in evaluation nothing is counted
+            return masked(super().forward(x.reshape(-1, x.shape[-1])).view(x.shape), mask)
         y = torch.zeros_like(x)
         y[mask] = super().forward(x[mask]).to(y.dtype)
         return y
