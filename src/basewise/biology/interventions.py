@@ -321,7 +321,7 @@ class _Bench:
         start = np.where(room[rows], rng.random((len(rows), room.shape[1])), -1).argmax(1)
         words = self._instances(i, (len(rows), self.draws), rng)
         row, start = np.repeat(rows, self.draws), np.repeat(start, self.draws)
-        words = words.reshape(-1, width)
+        words = words.reshape(len(row), width)
         other, moved = self._reordered(i, row, start, rng, words=words)
         whole = (moved > 0).reshape(-1, self.draws).all(1)
         keep = np.repeat(whole, self.draws)
@@ -434,14 +434,14 @@ class _Bench:
         hit, drawn = hit.reshape(_TRIES, -1), drawn.reshape(_TRIES, -1, len(motif))
         words = drawn[hit.argmax(0), np.arange(drawn.shape[1])]
         words[~hit.any(0)] = motif.matrix.argmax(1)
-        return words.reshape(*shape, -1)
+        return words.reshape(*shape, len(motif))
 
     def _add(self, row: Ints, start: Ints, words: Codes) -> slice:
         """Take down edits, (k, m, w) words; the place of their values, in this order."""
         k, m, _ = words.shape
         self._row.append(np.repeat(row, m))
         self._start.append(np.repeat(start, m))
-        self._words.append(words.reshape(k * m, -1))
+        self._words.append(words.reshape(k * m, words.shape[2]))
         self._count += k * m
         return slice(self._count - k * m, self._count)
 
