@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from basewise.errors import CapabilityError
+from basewise.explainers.count import at_most
+from basewise.explainers.forecast import Forecast
 from basewise.study import load_study
-from basewise.study.plan import duration, plan, size, table
+from basewise.study.plan import Planned, duration, plan, size, table
 
 STUDY = """
 [study]
@@ -54,7 +57,7 @@ def test_every_model_and_explainer_has_a_row_and_there_is_a_sum(tmp_path: Path) 
         ["all", "4", "at"],
     ]
     assert rows[1][3] == f"{12 * 152:,}"
-    assert rows[2][3:7] == ["at", "most", f"{12 * 31}", "up"]
+    assert rows[2][3:6] == ["at", "most", f"{12 * 31}"]
     assert rows[5][4] == f"{2 * 12 * (152 + 31):,}"
     assert "Training" in lines[-1]
     assert seen[-1] == (3, 4, "hyena by lime")
@@ -84,6 +87,15 @@ def test_times_to_plan_by(seconds: float, said: str) -> None:
 )  # fmt: skip
 def test_sizes_to_plan_by(number: float, said: str) -> None:
     assert size(number) == said
+
+
+def test_a_bound_far_above_what_the_trial_took_is_told_beside_it() -> None:
+    cost = Forecast(3, at_most(800), seconds=30, most=100, memory=5 * 10**8, disk=10**5)
+    near = replace(cost, seconds=90)
+    rows = table([Planned("m", "far", cost), Planned("m", "near", near)])
+    assert "30 s, at most 1.7 min" in rows[1]
+    assert "  1.5 min  500 MB" in rows[2]
+    assert "2.0 min, at most 3.3 min" in rows[3]
 
 
 def test_a_table_of_nothing_is_its_head() -> None:

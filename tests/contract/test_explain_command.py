@@ -143,7 +143,7 @@ def test_the_cost_is_said_and_nothing_is_written(explain: Any, tmp_path: Path) -
     assert done.code == 0
     head, row = done.out.splitlines()[:2]
     assert head.split() == ["model", "explainer", "parts", "evaluations", "time", "memory", "disk"]
-    assert row.split()[:4] == ["small", "occlusion", "3", f"{N * 42}"]
+    assert [row.split()[i] for i in (0, 1, 3)] == ["small", "occlusion", f"{N * 42}"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,6 +1,7 @@
 """The public surface: sorted, documented, quick to import, run from the README as printed."""
 
 import ast
+import doctest
 import inspect
 import subprocess
 import sys
@@ -24,6 +25,16 @@ def test_public_names_are_there_and_documented(name):
     found = getattr(basewise, name)
     assert not inspect.ismodule(found)
     assert inspect.getdoc(found)
+
+
+@pytest.mark.parametrize("name", ["draw", "explain"])
+def test_examples_show_what_happens(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = getattr(basewise, name)
+    examples = doctest.DocTestFinder(recurse=False).find(found, name, globs={})
+    done = [doctest.DocTestRunner().run(example) for example in examples]
+    assert sum(each.attempted for each in done) > 3
+    assert sum(each.failed for each in done) == 0
 
 
 def test_public_functions_stay_functions_after_everything_is_imported():

@@ -56,6 +56,16 @@ def test_the_time_is_that_of_the_evaluations(n: int, name: str, settings: Any) -
     known = EACH * said.evaluations.number
     assert 0.95 * known < said.seconds < 2.5 * known
     assert said.records == n
+    assert said.seconds <= said.most
+
+
+def test_where_evaluations_are_a_bound_the_time_is_of_those_that_the_trial_made() -> None:
+    given = some(40, 12)
+    said = of(sleeper(), given, "kernel_shap", evaluations=1000)  # of 4,096 coalitions there are
+    made = sum(a.evaluations for a in bw.explain(sleeper(), given, "kernel_shap", "cpg",
+                                                 evaluations=1000))  # fmt: skip
+    assert said.evaluations.number > 1.1 * made
+    assert said.seconds / said.most == pytest.approx(made / said.evaluations.number, rel=0.1)
 
 
 def test_longer_records_take_longer() -> None:

@@ -8,8 +8,8 @@ import pytest
 from basewise import Record
 from basewise.errors import DataError
 from basewise.motifs.motif import IUPAC, Motif, Window, check_tss
-from basewise.picture.axis import index_of, position_of
 from basewise.motifs.panel import CORE_PROMOTER
+from basewise.picture.axis import index_of, position_of
 
 
 def test_there_is_no_position_zero():

@@ -6,7 +6,6 @@ import math
 
 import pytest
 
-from basewise.report.blocks import Table
 from basewise.picture.axis import position_ticks, ticks
 from basewise.picture.words import (
     counted,
@@ -19,6 +18,7 @@ from basewise.picture.words import (
     percent,
     sample,
 )
+from basewise.report.blocks import Table
 
 
 @pytest.mark.parametrize(

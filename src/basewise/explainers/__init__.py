@@ -120,6 +120,23 @@ def explain(
         For an unknown name or setting.
     CapabilityError
         If the model cannot serve this explainer, or memory runs out.
+
+    Examples
+    --------
+    >>> import basewise as bw
+    >>> model = bw.Model.from_callable(lambda seqs: [s.count("CG") for s in seqs], ["cpg"])
+    >>> records = [bw.Record("a", "ATCGAT"), bw.Record("b", "CCGCGG")]
+    >>> found = bw.explain(model, records, "exact_shapley", "cpg")
+    >>> found[0].scores.round(2)
+    array([0. , 0. , 0.5, 0.5, 0. , 0. ])
+    >>> found[1].output, found[1].baseline, found[1].evaluations
+    (2.0, 0.0, 64)
+
+    Settings are given by name, tables inside them as dictionaries:
+
+    >>> pairs = {"type": "windows", "size": 2}
+    >>> bw.explain(model, records, "occlusion", "cpg", units=pairs)[1].scores
+    array([1., 2., 1.])
     """
     if isinstance(explainer, str):
         explainer = {"type": explainer}

@@ -45,10 +45,12 @@ class Forecast:
     ----------
     records : int
     evaluations : Count
-        As the explainer says, exactly or as an upper bound; the time and the disk are bounds
-        with it.
+        As the explainer says, exactly or as an upper bound.
     seconds : float
-        On this machine, from the time of a trial.
+        On this machine, from a trial; where evaluations are a bound, at as many of them as the
+        trial took of its records.
+    most : float
+        Seconds at the bound.
     memory : int
         Bytes: the most the process held in the trial (on the CPU, with all libraries), or the
         most of the accelerator's memory.
@@ -59,6 +61,7 @@ class Forecast:
     records: int
     evaluations: Count
     seconds: float
+    most: float
     memory: int
     disk: int
 
@@ -94,11 +97,12 @@ def forecast(
     first = max((len(middle) - MOST) // 2, 0)
     seen = _trial(explainer, model, [records[i] for i in middle[first:][:MOST]], target, seed)
     work = float(np.dot([count.number for count in counts], lengths))
-    numbers = seen.numbers * float(lengths.sum())
+    numbers, most = seen.numbers * float(lengths.sum()), seen.seconds * work
     return Forecast(
         records=len(records),
         evaluations=Count.total(counts),
-        seconds=seen.seconds * work,
+        seconds=seen.share * most,
+        most=most,
         memory=seen.memory,
         disk=round(8 * numbers + lengths.sum() + ROW * len(records))
         + FILE * -(-len(records) // part),
@@ -107,9 +111,14 @@ def forecast(
 
 @dataclass(frozen=True)
 class _Seen:
-    """What a trial showed: seconds per evaluation and base, bytes, numbers kept per base."""
+    """What a trial showed.
+
+    Seconds per evaluation and base; of the evaluations that were said, the share that was made;
+    bytes; numbers kept per base.
+    """
 
     seconds: float
+    share: float
     memory: int
     numbers: float
 
@@ -118,7 +127,7 @@ def _trial(
     explainer: Costed, model: Model, records: Sequence[Record], target: Target, seed: int
 ) -> _Seen:
     """Explain more and more of the records until a second has gone, or all are explained twice."""
-    numbers, n = NUMBERS, 1
+    numbers, share, n = NUMBERS, 1.0, 1
     _forget_peak(model.device)
     with _metered(model.network) as meter:
         while True:
@@ -131,11 +140,13 @@ def _trial(
                 break
             meter.mark()
             numbers = sum(map(_numbers, found)) / bases
+            said = sum(explainer.cost(model, record).number for record in some)
+            share = sum(one.evaluations for one in found) / said
             if meter.over:
                 break
             n = min(4 * n, len(records))
     seconds = meter.seconds_per_row() / (bases / len(some))
-    return _Seen(seconds, _peak(model.device), numbers)
+    return _Seen(seconds, share, _peak(model.device), numbers)
 
 
 def _numbers(found: Attribution) -> int:

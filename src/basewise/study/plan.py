@@ -74,7 +74,8 @@ def table(rows: Iterable[Planned]) -> list[str]:
         evaluations = Count.total(cost.evaluations for cost in costs)
         seconds, disk = sum(cost.seconds for cost in costs), sum(cost.disk for cost in costs)
         memory = max(cost.memory for cost in costs)
-        whole = Forecast(0, evaluations, seconds, memory, disk)
+        most = sum(cost.most for cost in costs)
+        whole = Forecast(0, evaluations, seconds, most, memory, disk)
         cells.append(("all", "", *_cells(whole, sum(parts))))
     wide = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
@@ -83,16 +84,16 @@ def table(rows: Iterable[Planned]) -> list[str]:
         right = [text.rjust(n) for text, n in zip(cell[2:], wide[2:], strict=True)]
         lines.append("  ".join(["", *left, *right]).rstrip())
     lines.append(
-        "Time and memory on this machine, from explaining a few of the records for a second each; "
-        "the memory is the most that was held then."
+        "Time and memory on this machine, from explaining a few of the records for a second each: "
+        "as many evaluations as those took, and the most memory that was held."
     )
     return lines
 
 
 def _cells(cost: Forecast, parts: int) -> tuple[str, ...]:
     seconds = duration(cost.seconds)
-    if not cost.evaluations.exact:
-        seconds = f"up to {seconds}"
+    if cost.most > 1.5 * cost.seconds:
+        seconds += f", at most {duration(cost.most)}"
     return f"{parts:,}", str(cost.evaluations), seconds, size(cost.memory), size(cost.disk)
 
 
