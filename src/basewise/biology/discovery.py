@@ -20,7 +20,7 @@ from basewise.motifs.motif import Motif
 from basewise.sequence.alphabet import N, encode
 from basewise.types import Attribution, Floats
 
-__all__ = ["PATTERNS", "PATTERN_SEQLETS", "Discovery", "discover"]
+__all__ = ["PATTERNS", "PATTERN_SEQLETS", "Discovery", "check_installed", "discover"]
 
 PATTERNS = ("pattern", "sign", "seqlets", "records", "contribution", "consensus")
 """Columns of a table of patterns, the one with the most seqlets of each sign first.
@@ -81,10 +81,7 @@ def discover(
         If modisco-lite is not installed.
     """
     scores, one_hot = _hypothetical(found, window + 2 * flank)
-    if find_spec("modiscolite") is None:
-        raise MissingExtra(
-            "Discovering motifs needs the library modisco-lite: pip install 'basewise[motifs]'."
-        )
+    check_installed()
     _enough(found, one_hot * scores, window, flank)
     from modiscolite.tfmodisco import TFMoDISco
 
@@ -100,6 +97,15 @@ def discover(
         n_leiden_runs=10,
     )
     return _collected(found, by_sign)
+
+
+def check_installed() -> None:
+    """Refuse to discover motifs without the libraries that do it and name what they find."""
+    for module, name in (("modiscolite", "modisco-lite"), ("memelite", "memelite")):
+        if find_spec(module) is None:
+            raise MissingExtra(
+                f"Discovering motifs needs the library {name}: pip install 'basewise[motifs]'."
+            )
 
 
 def _hypothetical(found: Sequence[Attribution], seqlet: int) -> tuple[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from basewise.biology.discovery import check_installed
 from basewise.errors import ConfigError, DataError
 from basewise.motifs.motif import check_tss
 from basewise.study.biology import panel_of
@@ -30,6 +31,8 @@ def check(study: Study, records: Mapping[str, Sequence[Record]]) -> None:
         lies outside a record.
     UnknownName
         If the panel has no such name.
+    MissingExtra
+        If motifs are to be discovered and the libraries for it are not installed.
     """
     labels = sorted({str(record.label) for record in records["train"]})
     if study.target.label not in labels:
@@ -51,6 +54,8 @@ def check(study: Study, records: Mapping[str, Sequence[Record]]) -> None:
                 )
     if study.biology.panel == "none":
         return
+    if study.biology.discovery:
+        check_installed()
     motifs, tss = panel_of(study.biology.panel), study.data.tss
     if tss is None and any(motif.window for motif in motifs):
         raise ConfigError(

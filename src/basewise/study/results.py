@@ -21,6 +21,8 @@
       rankings/occurrences/<model>/<explainer>.parquet     one row per token of a record
       biology/hits.parquet, biology/class_enrichment.parquet,
       biology/attribution_enrichment.parquet
+      biology/interventions.parquet         motifs knocked out and in, against control edits
+      biology/seqlets.parquet, biology/patterns.parquet     stretches of attribution; de novo motifs
       report/index.html
 ```
 """
@@ -177,6 +179,22 @@ class Run:
     def attribution_enrichment(self) -> pd.DataFrame:
         """Attribution inside hits against matched positions, per model and explainer."""
         return self.frame("biology/attribution_enrichment", "attribution_enrichment", "biology")
+
+    @property
+    def interventions(self) -> pd.DataFrame:
+        """model, and the columns of `biology.interventions.INTERVENTIONS`."""
+        return self.frame("biology/interventions", "interventions", "biology")
+
+    @property
+    def seqlets(self) -> pd.DataFrame:
+        """model, explainer, and the columns of `biology.seqlets.SEQLETS`."""
+        return self.frame("biology/seqlets", "seqlets", "biology")
+
+    @property
+    def patterns(self) -> pd.DataFrame:
+        """model, explainer, the columns of `biology.discovery.PATTERNS`; match, q of the motif of
+        the panel it resembles most; reason, where an explainer's scores could not be used."""
+        return self.frame("biology/patterns", "patterns", "biology")
 
     def frame(self, name: str, schema: str, step: str) -> pd.DataFrame:
         """A table of the run; empty if the step that writes it has not run."""

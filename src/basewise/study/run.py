@@ -61,15 +61,13 @@ STEPS = {
     "explain": 1,
     "evaluate": 1,
     "compare": 1,
-    "biology": 1,
+    "biology": 2,
 }
 SPLITS = ("train", "dev", "test")
 PREPARED = [f"data/{name}.parquet" for name in (*SPLITS, "explained")] + ["data/summary.json"]
 COMPARED = ["metrics/agreement", "metrics/agreement_records", "metrics/consensus"]
 COMPARED += [f"rankings/{name}" for name in ("tokens", "kmers", "combined")]
-BIOLOGY = [
-    f"biology/{name}.parquet" for name in ("hits", "class_enrichment", "attribution_enrichment")
-]
+BIOLOGY = [f"biology/{name}.parquet" for name in biology.TABLES]
 LIBRARIES = ("basewise", "numpy", "torch", "transformers", "tokenizers", "scikit-learn")
 
 
@@ -139,7 +137,7 @@ class _Runner:
         self.explain(models, read_records(self.folder / "data" / "explained.parquet"))
         self.evaluate()
         self.compare(models)
-        self.biology()
+        self.biology(models)
         self.log("complete")
         return Run(self.folder)
 
@@ -345,8 +343,8 @@ class _Runner:
         self.steps.record("compare", said)
         self.holds("compare")
 
-    def biology(self) -> None:
-        """Hold motifs against nulls, in the sequences and in the attributions."""
+    def biology(self, models: Mapping[str, Model]) -> None:
+        """Hold motifs against nulls: in the sequences, in the attributions, in edited sequences."""
         settings = self.study.biology
         if settings.panel == "none":
             return
@@ -356,9 +354,9 @@ class _Runner:
         if self.steps.done("biology", said, *BIOLOGY):
             self.holds("biology")
             return
-        with self.watcher.step("biology", None):
+        with self.watcher.step("biology", None) as step:
             for name, frame in biology.tables(
-                Run(self.folder), settings, self.study.target, tss, self.seed
+                Run(self.folder), models, settings, self.study.target, tss, self.seed, step.at
             ).items():
                 write_frame(self.folder / "biology" / f"{name}.parquet", frame, name)
         self.steps.record("biology", said)

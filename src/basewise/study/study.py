@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from basewise.errors import ConfigError, nearest
 from basewise.explainers import EXPLAINERS
@@ -90,12 +90,26 @@ class Biology:
     shuffles : int
         Dinucleotide shuffles of each sequence behind the null of the hits.
     draws : int
-        Random sign flips behind the p values of attribution inside hits.
+        Random sign flips behind the p values of attribution inside hits and of interventions.
+    interventions : int
+        Explained sequences, per motif, that it is knocked out of and into; 0: of none.
+    discovery : bool
+        Whether motifs are looked for that nobody named, by TF-MoDISco (needs the extra `motifs`),
+        in the attributions of explainers with hypothetical scores.
     """
 
     panel: str = "core_promoter"
     shuffles: Annotated[int, Field(ge=1)] = 20
     draws: Annotated[int, Field(ge=99)] = 9999
+    interventions: Annotated[int, Field(ge=0)] = 100
+    discovery: bool = False
+
+    @field_validator("interventions")
+    @classmethod
+    def _enough(cls, interventions: int) -> int:
+        if 0 < interventions < 10:
+            raise ValueError("a test needs at least 10 sequences; 0 asks for none")
+        return interventions
 
 
 @dataclasses.dataclass(frozen=True)
