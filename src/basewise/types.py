@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from basewise.errors import UnknownName
 
 __all__ = [
+    "BACKGROUND",
     "Attribution",
     "Bools",
     "Codes",
@@ -34,6 +35,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Codes = NDArray[np.uint8]
+
+BACKGROUND = "background"
+"""The label of bases in no labelled stretch, where labels are of bases."""
 
 Kind = Literal["additive", "ranking", "rule", "corpus"]
 """What scores mean. additive: they sum to output - baseline. ranking: their order and sign
