@@ -173,12 +173,12 @@ def bare(network: Any, rows: dict[int, Tensor], tokens: int, backward: bool) -> 
             torch.autograd.grad(logits[:, 1].sum(), embedded)
 
 
-def rows_of(model: bw.Model, found: Sequence[bw.Attribution], share: float) -> dict[int, Tensor]:
-    """A row of the sequence itself for every evaluation (or a share of them), by width."""
+def rows_of(model: bw.Model, found: Sequence[bw.Attribution]) -> dict[int, Tensor]:
+    """A row of the sequence itself for every evaluation, by width."""
     rows: dict[int, list[Tensor]] = {}
     for a in found:
         ids = torch.from_numpy(model.tokenizer.encode(a.sequence).ids)
-        rows.setdefault(len(ids), []).append(ids.expand(round(a.evaluations * share), -1))
+        rows.setdefault(len(ids), []).append(ids.expand(a.evaluations, -1))
     return {width: torch.cat(parts) for width, parts in rows.items()}
 
 
@@ -201,9 +201,8 @@ def settings_for(name: str, shape: str, masking: dict[str, Any], evaluations: in
             found["reference"] = "token"
         if name == "integrated_gradients":
             found |= {"steps": 16, "most_steps": 16}
-        for field in ("draws",):
-            if field in cls.__dataclass_fields__:
-                found[field] = 16
+        if "draws" in cls.__dataclass_fields__:
+            found["draws"] = 16
         return found
     if name not in perturbing():
         return NEEDED.get(name, {})
@@ -239,7 +238,7 @@ def overhead(
                 used = half if few else model.network
                 if (few, backward) not in sizes:
                     sizes[few, backward] = best_size(used, backward)
-                rows = rows_of(model, found, 1.0)
+                rows = rows_of(model, found)
                 once, _ = timed(bare, used, rows, sizes[few, backward], backward)
                 again, _ = timed(bare, used, rows, sizes[few, backward], backward)
                 ratios.append(seconds / min(once, again))
@@ -357,12 +356,8 @@ def compare_peers(evaluations: int, repeats: int, model_name: str | None) -> Non
             if shape == "51 tokens":
                 show(name, shape, costs, "us", f"{f.rows} evaluations")
             else:
-                rows = {
-                    52: torch.from_numpy(model.tokenizer.encode(record.sequence).ids).expand(
-                        f.rows, -1
-                    )
-                }
-                rows = {ids.shape[1]: ids for ids in rows.values()}
+                ids = torch.from_numpy(model.tokenizer.encode(record.sequence).ids)
+                rows = {len(ids): ids.expand(f.rows, -1)}
                 least, _ = timed(bare, model.network, rows, best_size(model.network, False), False)
                 show(name, shape, [s / least for s in ratios], "x", f"{f.rows} evaluations")
 
