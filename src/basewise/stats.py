@@ -22,6 +22,7 @@ __all__ = [
     "benjamini_hochberg",
     "bootstrap",
     "empirical_p",
+    "mean_interval",
     "odds_ratio",
     "random_numbers",
     "wilson",
@@ -76,6 +77,27 @@ def bootstrap(
     tail = (1 - level) / 2
     low, high = np.nanquantile(found, [tail, 1 - tail])
     return Estimate(float(statistic(*arrays)), float(low), float(high), n)
+
+
+def mean_interval(
+    values: Floats, rng: np.random.Generator, resamples: int = 1000, level: float = 0.95
+) -> Estimate:
+    """Mean of values, (n,), with its percentile bootstrap interval: many resamples at once.
+
+    Values that are NaN do not count; NaN where none is left.
+    """
+    values = values[~np.isnan(values)]
+    n = len(values)
+    if not n:
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    size = max(5_000_000 // n, 1)
+    means = [
+        values[rng.integers(0, n, (min(size, resamples - begin), n))].mean(1)
+        for begin in range(0, resamples, size)
+    ]
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    return Estimate(float(values.mean()), float(low), float(high), n)
 
 
 def benjamini_hochberg(p: ArrayLike) -> Floats:

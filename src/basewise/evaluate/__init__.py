@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from basewise.registry import Registry
 
-__all__ = ["AGREEMENTS", "RANKINGS"]
+__all__ = ["AGREEMENTS", "CONTROLS", "DEFAULT_CONTROLS", "RANKINGS"]
 
 AGREEMENTS = Registry(
     "agreement measure",
@@ -16,6 +16,21 @@ AGREEMENTS = Registry(
         "top_rank": "basewise.evaluate.agreement_measures:TopRankCorrelation",
     },
 )
+
+CONTROLS = Registry(
+    "control",
+    {
+        "decoys": "basewise.evaluate.decoy_control:Decoys",
+        "permuted_labels": "basewise.evaluate.randomisation_controls:PermutedLabels",
+        "random_scores": "basewise.evaluate.randomisation_controls:RandomScores",
+        "randomised_layers": "basewise.evaluate.randomisation_controls:RandomisedLayers",
+        "shift": "basewise.evaluate.invariance_controls:Shift",
+        "strand": "basewise.evaluate.invariance_controls:Strand",
+    },
+)
+
+DEFAULT_CONTROLS = ("random_scores", "randomised_layers", "decoys", "strand", "shift")
+"""Those that need no training."""
 
 RANKINGS = Registry(
     "ranking method",

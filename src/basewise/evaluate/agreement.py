@@ -22,7 +22,7 @@ import pandas as pd
 
 from basewise.errors import DataError, UnknownName
 from basewise.evaluate import AGREEMENTS
-from basewise.stats import benjamini_hochberg
+from basewise.stats import benjamini_hochberg, mean_interval
 from basewise.types import Attribution, Bools, Floats, Ints
 
 __all__ = [
@@ -265,7 +265,7 @@ def _compare(
         nothing = dict.fromkeys(("value", "low", "high", "expected", "p", "beyond"), np.nan)
         return own, nothing | {"n": 0}
     mean = float(value[known].mean())
-    low, high = _interval(value[known], resamples, seed)
+    _, low, high, _ = mean_interval(value[known], np.random.default_rng([seed, 6]), resamples)
     return own, {
         "value": mean,
         "low": low,
@@ -275,16 +275,3 @@ def _compare(
         "p": float((1 + (null / count >= mean - 1e-9).sum()) / (1 + draws)),
         "beyond": float((q[known] < 0.05).mean()),
     }
-
-
-def _interval(values: Floats, resamples: int, seed: int) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean over records."""
-    n = len(values)
-    rng = np.random.default_rng([seed, 6])
-    size = max(5_000_000 // n, 1)
-    means = [
-        values[rng.integers(0, n, (min(size, resamples - begin), n))].mean(1)
-        for begin in range(0, resamples, size)
-    ]
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return float(low), float(high)
