@@ -1,7 +1,7 @@
 """How often motif tests claim what is not there, and how large an effect must be to be found.
 
     python benchmarks/motif_tests.py --repeats 200 --images docs/images
-    python benchmarks/motif_tests.py --repeats 20 --only interventions
+    python benchmarks/motif_tests.py --repeats 20 --only knock-out --results elsewhere
 
 *False positives*: sequences without any signal, labels given at random, attributions and models
 that follow composition, place and sequence but no motif. Every repeat tests the core-promoter
@@ -15,6 +15,7 @@ repeats in which its q is below 0.05, to the right side.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -156,7 +157,7 @@ TESTS = (
         ),
         (0.01, 0.02, 0.04, 0.08, 0.16),
         "share of sequences with TATA",
-        (100, 400),
+        (60, 240),
     ),
     Test(
         "attribution inside hits",
@@ -241,15 +242,20 @@ def share(found: object) -> str:
     return f"{100 * value:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def cell(name: str, value: object) -> str:
+    """A value as a table of `docs/benchmarks.md` shows it."""
+    if isinstance(value, list | tuple):
+        return share(value)
+    if name == "seconds":
+        return f"{value:.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def markdown(rows: Sequence[dict[str, object]]) -> str:
     """Rows as a table for `docs/benchmarks.md`."""
     lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
     for row in rows:
-        cells = [
-            share(v) if isinstance(v, tuple) else f"{v:.0f}" if k == "seconds" else f"{v:,}" if
-            isinstance(v, int) else str(v)
-            for k, v in row.items()
-        ]  # fmt: skip
+        cells = [cell(name, value) for name, value in row.items()]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -267,14 +273,14 @@ def draw(curves: pd.DataFrame, null: pd.DataFrame, path: Path) -> None:
     )
     for axis, name in zip(axes, names, strict=True):
         own = curves[curves["test"] == name]
-        without = null.loc[null["test"] == name, "repeats with q < 0.05"].iloc[0]
+        value, low, high, _ = null.loc[null["test"] == name, "repeats with q < 0.05"].iloc[0]
         for (n, rows), colour in zip(own.groupby("sequences"), ("#2a6f97", "#c1502e"), strict=True):
-            shares = np.array([[p.value, p.low, p.high] for p in rows["power"]])
+            shares = np.array([p[:3] for p in rows["power"]])
             effect = rows["effect"].to_numpy()
             axis.plot(effect, shares[:, 0], "o-", color=colour, ms=4, label=f"{n} sequences")
             axis.fill_between(effect, shares[:, 1], shares[:, 2], color=colour, alpha=0.15, lw=0)
         axis.errorbar(
-            [0], [without.value], [[without.value - without.low], [without.high - without.value]],
+            [0], [value], [[value - low], [high - value]],
             fmt="s", ms=4, color="#333333", label="no effect, any motif",
         )  # fmt: skip
         axis.axhline(LEVEL, color="#888888", lw=0.8, ls="--")
@@ -295,23 +301,31 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--power", type=int, default=60, help="repeats per point of a curve")
     parser.add_argument("--only", help="tests whose name holds this")
+    parser.add_argument(
+        "--results", type=Path, default=Path("motif-tests"), help="folder; what is in it is kept"
+    )
     parser.add_argument("--images", type=Path, help="folder for motif-tests.png")
     asked = parser.parse_args()
-    null, curves = [], []
+    asked.results.mkdir(parents=True, exist_ok=True)
     for key, test in enumerate(TESTS):
-        if asked.only and asked.only not in test.name:
+        path = asked.results / f"{test.name.replace(' ', '-')}.json"
+        if path.exists() or (asked.only and asked.only not in test.name):
             continue
-        null.append(false_positives(test, max(test.sizes), asked.repeats, key))
-        print(markdown(null[-1:]).splitlines()[-1], flush=True)
-        begin = time.perf_counter()
-        for n in test.sizes if asked.power else ():
-            curves += power(test, n, asked.power, key)
-        print(f"    power: {time.perf_counter() - begin:.0f} s", flush=True)
-    print("\n" + markdown(null))
-    if curves:
-        print("\n" + markdown(curves))
-    if asked.images and curves:
-        draw(pd.DataFrame(curves), pd.DataFrame(null), asked.images / "motif-tests.png")
+        null = false_positives(test, max(test.sizes), asked.repeats, key)
+        curves = [row for n in test.sizes for row in power(test, n, asked.power, key)]
+        path.write_text(json.dumps({"null": null, "curves": curves}))
+        print(f"{test.name}: {null['seconds']:.0f} s without an effect", flush=True)
+    found = [
+        json.loads(path.read_text())
+        for path in (asked.results / f"{test.name.replace(' ', '-')}.json" for test in TESTS)
+        if path.exists()
+    ]
+    if found:
+        print(markdown([of["null"] for of in found]) + "\n")
+        print(markdown([row for of in found for row in of["curves"]]))
+    if asked.images and len(found) == len(TESTS):
+        curves = pd.DataFrame([row for of in found for row in of["curves"]])
+        draw(curves, pd.DataFrame([of["null"] for of in found]), asked.images / "motif-tests.png")
 
 
 if __name__ == "__main__":

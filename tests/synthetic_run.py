@@ -382,3 +382,73 @@ def _biology(folder: Path, records: list[Record], positive: str) -> None:
         pd.DataFrame(rows),
         "attribution_enrichment",
     )
+    _edits(folder, records)
+
+
+def _edits(folder: Path, records: list[Record]) -> None:
+    """Interventions, seqlets and patterns."""
+    common = {"model": "cnn", "window": "-35..-20", "label": "all", "evaluations": 640}
+    common |= {"measure": "log-odds of promoter", "n": 40, "n_null": 180, "with_hit": 36}
+    rows = [
+        common
+        | {
+            "motif": motif,
+            "edit": edit,
+            "null": null,
+            "observed": effect - 0.05 if q < 1 else np.nan,
+            "expected": -0.05 if q < 1 else np.nan,
+            "effect": effect,
+            "low": effect - 0.3,
+            "high": effect + 0.3,
+            "p": q,
+            "q": q,
+            "reason": reason,
+        }
+        for motif, effect, q, reason in (
+            ("TATA", 0.61, 0.004, ""),
+            ("Inr", -1.8, 1e-5, ""),
+            ("GC_box", -0.9, 1e-4, ""),
+            ("DPE", -0.02, 0.8, ""),
+            ("MTE", np.nan, np.nan, "10 sequences with a hit and matched controls are needed"),
+        )
+        for edit, null in (
+            ("knock-out", "same sequence"),
+            ("knock-out", "same position"),
+            ("knock-in", "shuffled motif"),
+        )
+    ]
+    frame = pd.DataFrame(rows)
+    into = frame["edit"] == "knock-in"
+    frame.loc[into, ["effect", "low", "high"]] = -frame.loc[into, ["effect", "high", "low"]].values
+    write_frame(folder / "biology" / "interventions.parquet", frame, "interventions")
+    seqlets = pd.DataFrame(
+        [
+            ("cnn", name, record.id, at, at + 7, record.sequence[at : at + 7], score, 1e-4, 0.01)
+            for name in EXPLAINERS
+            for record in records
+            for at, score in ((49, 1.2), (90, -0.8))
+        ],
+        columns=[
+            "model", "explainer", "record_id", "start", "end", "sequence", "score", "p", "q",
+        ],
+    )  # fmt: skip
+    write_frame(folder / "biology" / "seqlets.parquet", seqlets, "seqlets")
+    patterns = pd.DataFrame(
+        [
+            ("positive 1", 1.0, 118.0, 110.0, 4.5, "GGGCGG", "GC_box", 1e-6, ""),
+            ("negative 1", -1.0, 52.0, 50.0, -2.1, "TATAaAA", "TATA", 0.2, ""),
+            ("", np.nan, np.nan, np.nan, np.nan, "", "", np.nan, "hold no hypothetical scores"),
+        ],
+        columns=[
+            "pattern",
+            "sign",
+            "seqlets",
+            "records",
+            "contribution",
+            "consensus",
+            "match",
+            "q",
+            "reason",
+        ],
+    ).assign(model="cnn", explainer=["integrated_gradients"] * 2 + ["lime"])
+    write_frame(folder / "biology" / "patterns.parquet", patterns, "patterns")

@@ -73,6 +73,8 @@ def test_the_contents_name_every_section_in_order(page: Path) -> None:
         "#agreement",
         "#ranking",
         "#biology",
+        "#interventions",
+        "#stretches",
         "#methods",
         "#limits",
     ]

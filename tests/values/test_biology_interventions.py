@@ -97,8 +97,8 @@ def test_writing_the_motif_in_brings_what_it_is_worth():
     row = table.loc["wanted", "shuffled motif"]
     assert row["effect"] == pytest.approx(3, abs=0.02)
     assert (row["q"] < 0.01, row["edit"]) == (True, "knock-in")
-    assert row["with_hit"] == row["n_null"] / 5
-    assert row["evaluations"] == 10 * row["with_hit"]
+    assert row["with_hit"] == row["n_null"] / 3
+    assert row["evaluations"] == 6 * row["with_hit"]
     assert table.loc["other", "shuffled motif"]["reason"] or (
         abs(table.loc["other", "shuffled motif"]["effect"]) < 0.5
     )

@@ -4,11 +4,12 @@
 several times; the change of the model's output is held against the same edit of control
 stretches. Two nulls, each blind to what the other sees, as in `reliance`:
 
-* *same sequence*: the nearest stretches of the same sequence with the same G+C and no hit.
+* *same sequence*: the nearest stretches of the same sequence that touch no hit.
 * *same position*: the same place of other sequences of the same class that have no hit of the
-  motif in its window, with the same G+C.
+  motif in its window.
 
-Controls are reordered so that as many bases change as in the hits. Every hit is edited by itself.
+Controls have the G+C of the hit as nearly as can be (within `gc_tolerance`), and are reordered so
+that as many bases change as in the hits. Every hit is edited by itself.
 
 *Knock-in*: the motif is written into sequences that lack it, in its window, over what is there;
 the change is held against writing the same letters at the same place in another order
@@ -82,7 +83,8 @@ def knock_out(
     target: str | Target,
     tss: int | None = None,
     sequences: int = 100,
-    draws: int = 5,
+    draws: int = 3,
+    gc_tolerance: float = 0.3,
     flips: int = 9999,
     seed: int = 0,
     p: float = 1e-4,
@@ -106,6 +108,10 @@ def knock_out(
         The most sequences with a hit that are edited per motif, drawn with the seed.
     draws : int
         Orders of each stretch that the change is averaged over.
+    gc_tolerance : float
+        By which share of a motif's width the G+C of a control may differ from that of the hit.
+        Stretches as extreme as a TATA or a GC box are rare; only the order of their letters is
+        changed, so a little more or less G+C matters less than for attribution.
     flips : int
         Random sign flips; p is at least `1 / (flips + 1)`.
     seed : int
@@ -129,6 +135,9 @@ def knock_out(
         If there are no records, a count is too small, or the TSS lies outside a record.
     """
     bench = _Bench(model, records, motifs, target, tss, sequences, draws, p, background)
+    if not 0 <= gc_tolerance < 1:
+        raise DataError(f"gc_tolerance is {gc_tolerance}; it is a share of the width, 0 to 1.")
+    bench.gc_tolerance = gc_tolerance
     plans = [bench.knock_out(i, random_numbers(seed, m.name, "knock_out")) for i, m in bench.each]
     bench.measure(progress)
     found = [
@@ -148,7 +157,7 @@ def knock_in(
     tss: int | None = None,
     at: int | None = None,
     sequences: int = 100,
-    draws: int = 5,
+    draws: int = 3,
     flips: int = 9999,
     seed: int = 0,
     p: float = 1e-4,
@@ -266,6 +275,7 @@ class _Bench:
         self._hits = [
             (row[motif_of_hit == i], start[motif_of_hit == i]) for i in range(len(self.motifs))
         ]
+        self.gc_tolerance = 0.0
         self._row: list[Ints] = []
         self._start: list[Ints] = []
         self._words: list[Codes] = []
@@ -358,22 +368,28 @@ class _Bench:
         free, gc = self._free(i)
         without = np.ones(len(free), bool)
         without[self._inside(i)[0]] = False
-        at = np.arange(free.shape[1])
+        at, tolerance = np.arange(free.shape[1]), self._tolerance(i)
         found = []
         for r, s in zip(row, start, strict=True):
-            alike = np.flatnonzero(free[r] & (gc[r] == gc[r, s]))
-            nearest = alike[np.argsort(np.abs(at[alike] - s), kind="stable")[:_CONTROLS]]
+            other = np.abs(gc[r] - gc[r, s])
+            alike = np.flatnonzero(free[r] & (other <= tolerance))
+            nearest = alike[np.lexsort([np.abs(at[alike] - s), other[alike]])[:_CONTROLS]]
             found.append(np.column_stack([np.full(len(nearest), r), nearest]))
         # Hits of one place, class and G+C share their controls, as many as if each had its own.
         cells = np.column_stack([self.label[row], start, gc[row, start]])
         for (label, s, content), count in zip(
             *np.unique(cells, axis=0, return_counts=True), strict=True
         ):
-            alike = free[:, s] & without & (self.label == label) & (gc[:, s] == content)
-            some = rng.permutation(np.flatnonzero(alike))[: _CONTROLS * count]
+            other = np.abs(gc[:, s] - content)
+            alike = free[:, s] & without & (self.label == label) & (other <= tolerance)
+            some = rng.permutation(np.flatnonzero(alike))
+            some = some[np.argsort(other[some], kind="stable")[: _CONTROLS * count]]
             found.append(np.column_stack([some, np.full(len(some), s)]))
         both = np.unique(np.concatenate(found), axis=0) if found else np.zeros((0, 2), np.int64)
         return both[:, 0], both[:, 1]
+
+    def _tolerance(self, i: int) -> int:
+        return int(self.gc_tolerance * len(self.motifs[i]))
 
     def _reordered(
         self,
@@ -504,7 +520,17 @@ class _Bench:
             else:
                 eligible[self._inside(i)[0]] = False
                 group = self.label[:, None] * values.shape[1] + np.arange(values.shape[1])
-            yield null, contrast(values, gc.astype(np.int64), eligible, group, row, start, minimum)
+            found = contrast(
+                values,
+                gc.astype(np.int64),
+                eligible,
+                group,
+                row,
+                start,
+                minimum,
+                self._tolerance(i),
+            )
+            yield null, found
 
     def paired(self, plan: _Insertion) -> Contrast:
         """The change by a motif written in, less that by its shuffle, sequence by sequence."""

@@ -16,12 +16,14 @@ SECTIONS = Registry(
         "attributions": "basewise.report.attributions:Attributions",
         "audit": "basewise.report.audit:AuditWarnings",
         "biology": "basewise.report.biology:Biology",
+        "interventions": "basewise.report.interventions:Interventions",
         "limits": "basewise.report.limits:Limits",
         "localisation": "basewise.report.localisation:Localisation",
         "methods": "basewise.report.methods:Methods",
         "quality": "basewise.report.quality:Quality",
         "question": "basewise.report.question:Question",
         "ranking": "basewise.report.ranking:TokenRanking",
+        "stretches": "basewise.report.stretches:Stretches",
     },
 )
 

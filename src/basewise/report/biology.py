@@ -28,7 +28,18 @@ from basewise.report.draw import Dot, Row, intervals
 from basewise.report.frames import groups, having, rows_of
 from basewise.study.results import Run
 
-__all__ = ["Biology", "biology_sentences"]
+__all__ = [
+    "LEVEL",
+    "Biology",
+    "biology_sentences",
+    "forests",
+    "motif_name",
+    "motif_table",
+    "null_name",
+    "result_of",
+    "signed",
+    "usable",
+]
 
 LEVEL = 0.05
 SHOWN = 40  # rows of a table or plot; a library of motifs has hundreds
@@ -37,6 +48,7 @@ _NULLS = {
     "dinucleotide shuffles": "shuffles that keep their dinucleotides",
     "same sequence": "matched stretches of the same sequence",
     "same position": "the same place in sequences without the motif",
+    "shuffled motif": "the motif's letters in another order",
 }
 
 
@@ -55,7 +67,7 @@ def biology_sentences(run: Run, most: int) -> list[str]:
     )
 
 
-def _usable(frame: pd.DataFrame) -> pd.DataFrame:
+def usable(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows with a result; none if the table is not one of enrichment."""
     frame = having(frame, *ENRICHMENT)
     return frame if frame.empty else frame[frame["effect"].notna()]
@@ -65,20 +77,20 @@ def _ratio(row: Any) -> bool:
     return "ratio" in row.measure
 
 
-def _signed(row: Any) -> float:
+def signed(row: Any) -> float:
     """The effect on a scale where 0 is none."""
     if not _ratio(row):
         return float(row.effect)
     return math.log(row.effect) if row.effect > 0 else -math.inf
 
 
-def _name(row: Any) -> str:
+def motif_name(row: Any) -> str:
     """A motif with its window."""
     window = row.window.replace("-", MINUS).replace("..", " to ")
     return f"{row.motif} ({window})" if window and window != "anywhere" else str(row.motif)
 
 
-def _result(row: Any) -> str:
+def result_of(row: Any) -> str:
     return f"{estimate(row.effect, row.low, row.high)}, {p_value(row.q)}"
 
 
@@ -88,7 +100,7 @@ def _best(claims: list[_Claim], most: int) -> list[str]:
 
 def _in_sequences(frame: pd.DataFrame, most: int) -> list[str]:
     """Which motifs tell the classes apart, and whether they are more than their dinucleotides."""
-    frame = _usable(frame)
+    frame = usable(frame)
     if frame.empty:
         return []
     claims = []
@@ -98,7 +110,7 @@ def _in_sequences(frame: pd.DataFrame, most: int) -> list[str]:
         if row is not None and row.q < LEVEL:
             shuffled = by_null.get("dinucleotide shuffles")
             claims.append(
-                _Claim(1, abs(_signed(row)), _class_sentence(row) + _shuffle_sentence(shuffled))
+                _Claim(1, abs(signed(row)), _class_sentence(row) + _shuffle_sentence(shuffled))
             )
     tested = frame.loc[frame["null"] == "other classes", "motif"].nunique()
     if tested and not claims:
@@ -109,8 +121,8 @@ def _in_sequences(frame: pd.DataFrame, most: int) -> list[str]:
 def _class_sentence(row: Any) -> str:
     said = "more" if row.effect > 1 else "less"
     return (
-        f"{_name(row)} is {said} frequent in {row.label} than in the other sequences: "
-        f"{percent(row.observed)} against {percent(row.expected)}, {row.measure} {_result(row)}, "
+        f"{motif_name(row)} is {said} frequent in {row.label} than in the other sequences: "
+        f"{percent(row.observed)} against {percent(row.expected)}, {row.measure} {result_of(row)}, "
         f"{sample(row.n, row.n_null)}."
     )
 
@@ -120,17 +132,19 @@ def _shuffle_sentence(row: Any) -> str:
         return ""
     if row.q < LEVEL:
         said = "more" if row.effect > 1 else "less"
-        return f" There it is {said} frequent than its dinucleotides make likely ({_result(row)})."
+        return (
+            f" There it is {said} frequent than its dinucleotides make likely ({result_of(row)})."
+        )
     return (
         " There it is not shown to be more or less frequent than its dinucleotides make likely "
-        f"({_result(row)})."
+        f"({result_of(row)})."
     )
 
 
 def _in_attributions(frame: pd.DataFrame, most: int) -> list[str]:
     """Which motifs the model leans on: a claim has to hold against every null."""
     nulls = [str(null) for null in frame["null"].unique()] if "null" in frame else []
-    frame = having(_usable(frame), "model", "explainer")
+    frame = having(usable(frame), "model", "explainer")
     if frame.empty:
         return []
     sentences: list[str] = []
@@ -145,12 +159,12 @@ def _in_attributions(frame: pd.DataFrame, most: int) -> list[str]:
             tested = counted(of_model["motif"].nunique(), "motif")
             sentences.append(
                 f"For none of {tested} does any explainer of {said['model']} give the hits more "
-                f"or less attribution than {listing(map(_null, nulls))} at q < {LEVEL}."
+                f"or less attribution than {listing(map(null_name, nulls))} at q < {LEVEL}."
             )
     return sentences
 
 
-def _null(null: str) -> str:
+def null_name(null: str) -> str:
     return _NULLS.get(null, null)
 
 
@@ -161,26 +175,26 @@ def _motif_claims(own: pd.DataFrame, model: str, explainers: int, nulls: list[st
         held: list[list[Any]] = []
         for _, of_explainer in groups(own, ("explainer",)):
             rows = rows_of(of_explainer)
-            if all(row.q < LEVEL and sign * _signed(row) > 0 for row in rows):
+            if all(row.q < LEVEL and sign * signed(row) > 0 for row in rows):
                 held.append(rows)
         if not held:
             continue
-        held.sort(key=lambda rows: (len(rows), min(abs(_signed(row)) for row in rows)))
+        held.sort(key=lambda rows: (len(rows), min(abs(signed(row)) for row in rows)))
         rows = held[len(held) // 2]
         tested = [row.null for row in rows]
-        untested = [_null(null) for null in nulls if null not in tested]
-        numbers = listing(_result(row) for row in rows)
+        untested = [null_name(null) for null in nulls if null not in tested]
+        numbers = listing(result_of(row) for row in rows)
         sentence = (
-            f"{_name(rows[0])}: {len(held)} of {counted(explainers, 'explainer')} of {model} "
+            f"{motif_name(rows[0])}: {len(held)} of {counted(explainers, 'explainer')} of {model} "
             f"{'gives' if len(held) == 1 else 'give'} its hits {more} attribution than "
-            f"{listing(map(_null, tested))}. "
+            f"{listing(map(null_name, tested))}. "
             f"With {rows[0].explainer} the {rows[0].measure} is {numbers}"
             f"{', in this order' if len(rows) > 1 else ''}; "
             f"{sample(min(row.with_hit for row in rows))} sequences with a hit."
         )
         if untested:
             sentence += f" It could not be compared with {listing(untested)}."
-        strength = min(abs(_signed(row)) for row in rows)
+        strength = min(abs(signed(row)) for row in rows)
         claims.append(_Claim(len(tested) * len(held), strength, sentence))
     return claims
 
@@ -197,9 +211,9 @@ class Biology:
         in_sequences, in_attributions = run.class_enrichment, run.attribution_enrichment
         blocks: list[Block] = []
         small = _too_small(run)
-        if small and not in_attributions.empty and _usable(in_sequences).empty:
+        if small and not in_attributions.empty and usable(in_sequences).empty:
             blocks += [SubHeading("In the sequences"), Text(small)]
-        if not _usable(in_sequences).empty:
+        if not usable(in_sequences).empty:
             blocks += [
                 SubHeading("In the sequences"),
                 Text(
@@ -211,7 +225,7 @@ class Biology:
                 *([Text(small)] if small else []),
                 *_class_tables(in_sequences),
             ]
-        if not _usable(in_attributions).empty and "explainer" in in_attributions:
+        if not usable(in_attributions).empty and "explainer" in in_attributions:
             blocks += [
                 SubHeading("In the attributions"),
                 Text(
@@ -245,13 +259,13 @@ def _class_tables(frame: pd.DataFrame) -> list[Block]:
     """A forest and a table per null and class."""
     panels, tables = {}, []
     for said, rows in groups(frame, ("null", "label")):
-        title = f"{said['label']} against {_null(said['null'])}"
+        title = f"{said['label']} against {null_name(said['null'])}"
         panels[title] = rows
-        tables.append(_table(rows, title))
+        tables.append(motif_table(rows, title))
     return [
         Figure(
             "",
-            _forests(panels, [str(null) for null in frame["null"].unique()]),
+            forests(panels, [str(null) for null in frame["null"].unique()]),
             "Forest plots of how frequent motifs are, one row per motif; the tables below hold "
             "the same numbers.",
             "How frequent motifs are. A dot is the odds ratio, its line the 95 % interval: right "
@@ -264,7 +278,7 @@ def _class_tables(frame: pd.DataFrame) -> list[Block]:
 
 def _without_result(frame: pd.DataFrame) -> list[Block]:
     """Which motifs are in no plot; a reader misses one that the sequences are full of."""
-    shown = set(_usable(frame)["motif"])
+    shown = set(usable(frame)["motif"])
     absent = [str(motif) for motif in frame["motif"].unique() if motif not in shown]
     if not absent:
         return []
@@ -282,25 +296,25 @@ def _attribution_tables(frame: pd.DataFrame) -> list[Block]:
     """Per model a forest for each explainer, all nulls in one; the tables in a fold."""
     blocks: list[Block] = []
     for said, of_model in groups(frame, ("model",)):
-        nulls = [str(null) for null in _usable(of_model)["null"].unique()]
+        nulls = [str(null) for null in usable(of_model)["null"].unique()]
         panels, tables = {}, []
         for named, rows in groups(of_model, ("explainer",)):
             panels[named["explainer"]] = rows
             tables += [
-                _table(own, f"By {named['explainer']}, against {_null(null['null'])}")
+                motif_table(own, f"By {named['explainer']}, against {null_name(null['null'])}")
                 for null, own in groups(rows, ("null",))
             ]
         model = said["model"]
         kinds = ("filled", "open")
         legend = "; ".join(
-            f"{kind}: against {_null(null)}" for kind, null in zip(kinds, nulls, strict=False)
+            f"{kind}: against {null_name(null)}" for kind, null in zip(kinds, nulls, strict=False)
         )
         if len(nulls) == 1:
-            legend = f"compared with {_null(nulls[0])}"
+            legend = f"compared with {null_name(nulls[0])}"
         blocks += [
             Figure(
                 f"Model {model}" if frame["model"].nunique() > 1 else "",
-                _forests(panels, nulls),
+                forests(panels, nulls),
                 f"Forest plots of the attribution inside motif hits for {model}, one panel per "
                 "explainer, one row per motif; the tables below hold the same numbers.",
                 "Attribution inside motif hits. A dot is the effect, its line the 95 % interval: "
@@ -312,14 +326,14 @@ def _attribution_tables(frame: pd.DataFrame) -> list[Block]:
     return blocks
 
 
-def _forests(frames: Mapping[str, pd.DataFrame], nulls: list[str]) -> Markup:
+def forests(frames: Mapping[str, pd.DataFrame], nulls: list[str]) -> Markup:
     """Panels by title over one axis: a row per motif, a dot per null."""
-    usable = {title: _usable(frame) for title, frame in frames.items()}
-    results = [row for frame in usable.values() for row in rows_of(frame)]
+    shown = {title: usable(frame) for title, frame in frames.items()}
+    results = [row for frame in shown.values() for row in rows_of(frame)]
     if not results:
         return Markup("<p>No motif has a result.</p>")
     first = results[0]
-    rows = {title: _rows(frame, nulls) for title, frame in usable.items()}
+    rows = {title: _rows(frame, nulls) for title, frame in shown.items()}
     every = [row for of_panel in rows.values() for row in of_panel]
     panels = [
         Markup('<div class="panel"><h4>{}</h4>{}</div>').format(
@@ -339,10 +353,10 @@ def _forests(frames: Mapping[str, pd.DataFrame], nulls: list[str]) -> Markup:
     return Markup('<div class="panels">{}</div>').format(Markup("").join(panels))
 
 
-def _rows(usable: pd.DataFrame, nulls: list[str]) -> list[Row]:
+def _rows(frame: pd.DataFrame, nulls: list[str]) -> list[Row]:
     """The largest effect first; of a large library the smallest q values only."""
     found = []
-    for _, own in groups(usable, ("motif",)):
+    for _, own in groups(frame, ("motif",)):
         by_null = {row.null: row for row in rows_of(own)}
         if dots := [by_null[null] for null in nulls if null in by_null]:
             found.append(dots)
@@ -353,7 +367,7 @@ def _rows(usable: pd.DataFrame, nulls: list[str]) -> list[Row]:
         Row(
             str(dots[0].motif),
             tuple(Dot(row.effect, row.low, row.high, _tone(row)) for row in dots),
-            said=_result(dots[0]) if single else "",
+            said=result_of(dots[0]) if single else "",
         )
         for dots in found
     ]
@@ -362,17 +376,17 @@ def _rows(usable: pd.DataFrame, nulls: list[str]) -> list[Row]:
 def _tone(row: Any) -> str:
     if not row.q < LEVEL:
         return "muted"
-    return "up" if _signed(row) > 0 else "down"
+    return "up" if signed(row) > 0 else "down"
 
 
-def _table(frame: pd.DataFrame, title: str) -> Table:
+def motif_table(frame: pd.DataFrame, title: str) -> Table:
     rows: list[tuple[str, ...]] = []
     for row in rows_of(frame.head(SHOWN)):
         share = percent if _ratio(row) else number
         reason = row.reason
         rows.append(
             (
-                _name(row),
+                motif_name(row),
                 quantity(row.n),
                 quantity(row.with_hit),
                 share(row.observed),

@@ -12,6 +12,7 @@ from basewise.registry import component
 from basewise.report.audit import audit_verdict
 from basewise.report.biology import biology_sentences
 from basewise.report.blocks import Block, Callout, Section, Table, Text, Tile, Tiles, Tone
+from basewise.report.interventions import intervention_sentences
 from basewise.report.localisation import localisation_sentences
 from basewise.report.lock import target_of
 from basewise.report.quality import verdicts
@@ -60,6 +61,7 @@ def _answer(run: Run) -> tuple[str, ...]:
         said.append(audit_verdict(run.audit))
     said += localisation_sentences(run)
     said += biology_sentences(run, 2)
+    said += intervention_sentences(run, 2)
     return tuple(said)
 
 

@@ -1,0 +1,164 @@
+"""What a model says when a motif is taken out of a sequence, or written into one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from basewise.picture.words import NONE, counted, listing, number, p_value, quantity, sample
+from basewise.picture.words import estimate as with_interval
+from basewise.registry import component
+from basewise.report.biology import LEVEL, forests, motif_name, null_name, usable
+from basewise.report.blocks import Block, Bullets, Details, Figure, Section, Table, Text
+from basewise.report.frames import groups, having, rows_of
+from basewise.study.results import Run
+
+__all__ = ["Interventions", "intervention_sentences"]
+
+SHOWN = 60
+_SHORT = {
+    "same sequence": "same sequences",
+    "same position": "same place",
+    "shuffled motif": "its letters shuffled",
+}
+
+
+def intervention_sentences(run: Run, most: int) -> list[str]:
+    """What the edits show of each model, the largest effects first; or that they show nothing."""
+    frame = having(usable(run.interventions), "model", "edit")
+    if frame.empty:
+        return []
+    said = []
+    for of, rows in groups(frame, ("model",)):
+        claims = sorted(_claims(rows, of["model"]), key=lambda claim: -claim[0])
+        said += [sentence for _, sentence in claims[:most]]
+        if not claims:
+            motifs = counted(rows["motif"].nunique(), "motif")
+            said.append(
+                f"Taking out or writing in any of {motifs} changes what {of['model']} says no more "
+                f"than control edits do, at q < {LEVEL}."
+            )
+    return said
+
+
+def _claims(frame: pd.DataFrame, model: str) -> Iterator[tuple[float, str]]:
+    """Edits that change the output beyond every control that could be tried, with their size."""
+    for _, own in groups(frame, ("motif", "edit")):
+        rows = rows_of(own)
+        sides = {row.effect > 0 for row in rows if row.q < LEVEL}
+        if len(sides) != 1 or not all(row.q < LEVEL for row in rows):
+            continue
+        weakest = min(rows, key=lambda row: abs(row.effect))
+        yield abs(weakest.effect), _sentence(rows, weakest, model)
+
+
+def _sentence(rows: list[Any], row: Any, model: str) -> str:
+    done = "Removing" if row.edit == "knock-out" else "Writing in"
+    more = "raises" if row.effect > 0 else "lowers"
+    low, high = sorted((abs(row.low), abs(row.high)))
+    against = {
+        "same sequence": "the same edit of like stretches of the same sequences",
+        "same position": "the same edit at the same place of sequences without it",
+        "shuffled motif": "its letters in another order at the same places",
+    }
+    size = with_interval(abs(row.effect), low, high)
+    return (
+        f"{done} {motif_name(row)} {more} the {row.measure} of {model} by {size} more than "
+        f"{listing(against.get(other.null, other.null) for other in rows)}"
+        f"{' does' if len(rows) == 1 else ' do'} ({sample(row.with_hit)} sequences, "
+        f"{p_value(max(other.q for other in rows))}"
+        f"{'; the smaller of the two effects' if len(rows) > 1 else ''})."
+    )
+
+
+@component
+class Interventions:
+    """Knock-outs and knock-ins of every model, as sentences, forests and rows."""
+
+    title: ClassVar[str] = "Does the model need these motifs?"
+    place: ClassVar[int] = 63
+
+    def render(self, run: Run) -> Section | None:
+        """The section; None where nothing was edited."""
+        frame = having(run.interventions, "model", "edit")
+        if usable(frame).empty:
+            return None
+        blocks: list[Block] = [
+            Text(
+                "Attribution says what a model looks at; here sequences are changed and the "
+                "model is asked again. Knock-out: the letters of a hit are put into another "
+                "order. Knock-in: the motif is written into sequences that lack it. Any edit may "
+                "change what a model says, so each is held against control edits of equal length "
+                "and composition. Hits are edited one at a time: where another copy takes over, "
+                "the effect is small. A motif whose letters resemble another one's, or that is "
+                "written over its place, has an effect through that one."
+            ),
+            Bullets(tuple(intervention_sentences(run, 6))),
+        ]
+        for of, rows in groups(frame, ("model",)):
+            blocks += _of_model(rows, of["model"], frame["model"].nunique() > 1)
+        return Section(self.title, tuple(blocks))
+
+
+def _of_model(frame: pd.DataFrame, model: str, several: bool) -> list[Block]:
+    measure = str(frame["measure"].iloc[0])
+    axis = f"change of the {measure}, less that by controls"
+    panels, tables = {}, []
+    for of, rows in groups(frame, ("edit",)):
+        title = of["edit"].capitalize()
+        panels[title] = rows.assign(measure=axis)
+        tables.append(_table(rows, title, measure))
+    nulls = [str(null) for null in usable(frame)["null"].unique()]
+    out = [null for null in nulls if null != "shuffled motif"]
+    legend = "; ".join(
+        f"{kind}: against {null_name(null)}"
+        for kind, null in zip(("filled", "open"), out, strict=False)
+    )
+    spent = frame.groupby(["motif", "edit"], sort=False)["evaluations"].first().sum()
+    return [
+        Figure(
+            f"Model {model}" if several else "",
+            forests(panels, nulls),
+            f"Forest plots of what edits of motifs change in {model}, one row per motif; "
+            "the tables below hold the same numbers.",
+            f"What edits change. A dot is the {axis}, its line the 95 % interval over sequences: "
+            "left of the dashed line the output falls"
+            f"{f'. Knock-out, {legend}' if legend else ''}. "
+            f"Grey: q of {LEVEL} or more.",
+        ),
+        Details(
+            f"The numbers for {model} ({counted(int(spent), 'evaluation')}), motifs without "
+            "a result included",
+            tuple(tables),
+        ),
+    ]
+
+
+def _table(frame: pd.DataFrame, title: str, measure: str) -> Table:
+    rows: list[tuple[str, ...]] = [
+        (
+            motif_name(row),
+            _SHORT.get(row.null, row.null),
+            quantity(row.with_hit),
+            number(row.observed),
+            number(row.expected),
+            NONE if row.reason else with_interval(row.effect, row.low, row.high),
+            NONE if row.reason else p_value(row.q, ""),
+            row.reason,
+        )
+        for row in rows_of(frame.head(SHOWN))
+    ]
+    columns: tuple[str, ...] = ("Motif", "Against", "Sequences", "Change", "By controls")
+    columns += ("Difference", "q", "No result")
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    cut = f" The first {SHOWN} of {len(frame)}." if len(frame) > SHOWN else ""
+    return Table(
+        f"{title}: one row per motif and control; mean change of the {measure} by the edit and by "
+        "the control edits, their difference with its 95 % interval, q by Benjamini and Hochberg "
+        f"over the motifs of one control.{cut}",
+        columns,
+        rows,
+    )

@@ -1,0 +1,94 @@
+"""Sections on edited motifs and on stretches: true to the tables, silent where there is nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from basewise.report import SECTIONS
+from basewise.report.blocks import Details, Figure, Table, Text
+from basewise.report.interventions import intervention_sentences
+from basewise.store import write_frame
+from basewise.study.results import Run, open_run
+from synthetic_run import EXPLAINERS, make_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return open_run(make_run(tmp_path, n=12))
+
+
+def plain(text: str) -> str:
+    return text.replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-")
+
+
+def change(run: Run, name: str, **values: object) -> None:
+    frame = getattr(run, name).assign(**values)
+    write_frame(run.folder / "biology" / f"{name}.parquet", frame, name)
+
+
+def test_a_sentence_says_what_was_done_how_much_and_against_what(run: Run) -> None:
+    said = [plain(sentence) for sentence in intervention_sentences(run, 9)]
+    assert said[0] == (
+        "Removing Inr (-35 to -20) lowers the log-odds of promoter of cnn by 1.80 [1.50, 2.10] "
+        "more than the same edit of like stretches of the same sequences and the same edit at the "
+        "same place of sequences without it do (n = 36 sequences, q < 0.001; the smaller of the "
+        "two effects)."
+    )
+    assert (
+        "Writing in TATA (-35 to -20) lowers the log-odds of promoter of cnn by 0.610 [0.310, "
+        "0.910] more than its letters in another order at the same places does (n = 36 sequences, "
+        "q = 0.004)."
+    ) in said
+    assert not any("DPE" in sentence or "MTE" in sentence for sentence in said)
+    assert len(intervention_sentences(run, 2)) == 2
+
+
+def test_a_claim_has_to_hold_against_every_control(run: Run) -> None:
+    frame = run.interventions
+    one = (frame["motif"] == "Inr") & (frame["null"] == "same position")
+    change(run, "interventions", q=frame["q"].where(~one, 0.2))
+    said = " ".join(intervention_sentences(run, 9))
+    assert "Removing Inr" not in said
+    assert "Writing in Inr" in said
+
+
+def test_without_an_effect_the_report_says_so(run: Run) -> None:
+    change(run, "interventions", q=0.4)
+    assert intervention_sentences(run, 3) == [
+        "Taking out or writing in any of 4 motifs changes what cnn says no more than control edits "
+        "do, at q < 0.05."
+    ]
+
+
+def test_the_section_holds_every_row_and_a_picture_of_each_edit(run: Run) -> None:
+    section = SECTIONS.build("interventions").render(run)
+    figure = next(block for block in section.blocks if isinstance(block, Figure))
+    assert "<h4>Knock-out</h4>" in figure.drawing
+    assert "<h4>Knock-in</h4>" in figure.drawing
+    details = next(block for block in section.blocks if isinstance(block, Details))
+    assert "6,400 evaluations" in details.title  # 5 motifs, 2 edits, 640 each
+    tables = [block for block in details.blocks if isinstance(block, Table)]
+    assert [len(table.rows) for table in tables] == [10, 5]
+    assert any("are needed" in row[-1] for row in tables[0].rows)
+
+
+def test_stretches_are_counted_and_patterns_named_or_refused(run: Run) -> None:
+    section = SECTIONS.build("stretches").render(run)
+    counts, patterns = (block for block in section.blocks if isinstance(block, Table))
+    assert [row[1] for row in counts.rows] == list(EXPLAINERS)
+    assert [plain(cell) for cell in counts.rows[0][2:6]] == ["24", "100 %", "12", "7.00"]
+    assert [row[2] for row in patterns.rows] == ["positive 1", "negative 1"]
+    assert patterns.rows[0][6] == "GC_box"
+    said = [block.text for block in section.blocks if isinstance(block, Text)]
+    assert "cnn, lime: hold no hypothetical scores" in said
+
+
+@pytest.mark.parametrize("name", ["interventions", "stretches"])
+def test_where_nothing_was_edited_or_called_there_is_no_section(run: Run, name: str) -> None:
+    for table in ("interventions", "seqlets", "patterns"):
+        frame = getattr(run, table).iloc[:0]
+        write_frame(run.folder / "biology" / f"{table}.parquet", frame, table)
+    assert SECTIONS.build(name).render(run) is None
+    assert intervention_sentences(run, 3) == []
