@@ -16,7 +16,7 @@ from basewise.errors import DataError, UnknownName
 from basewise.stats import Estimate
 from basewise.types import Floats, Ints
 
-__all__ = ["METRICS", "classification_metrics", "matthews"]
+__all__ = ["METRICS", "Ranked", "classification_metrics", "matthews", "ratio"]
 
 METRICS = ("accuracy", "mcc", "f1", "precision", "recall", "auroc", "auprc")
 
@@ -104,7 +104,7 @@ def matthews(confusion: NDArray[np.float64 | np.int64]) -> Floats:
     true, predicted = confusion.sum(-1), confusion.sum(-2)
     above = right * total - (true * predicted).sum(-1)
     below = (total**2 - (true**2).sum(-1)) * (total**2 - (predicted**2).sum(-1))
-    return _ratio(above, np.sqrt(below), 0.0)
+    return ratio(above, np.sqrt(below), 0.0)
 
 
 class _Measured:
@@ -113,7 +113,7 @@ class _Measured:
     def __init__(self, truth: Ints, scores: Floats, of: list[int]):
         self.k, self.of = scores.shape[1], of
         self.cell = np.eye(self.k**2)[truth * self.k + scores.argmax(1)]
-        self.ranked = [_Ranked(truth == label, scores[:, label]) for label in of]
+        self.ranked = [Ranked(truth == label, scores[:, label]) for label in of]
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
         """Metrics, (m,) each, under weights (m, n)."""
@@ -124,15 +124,15 @@ class _Measured:
         return {
             "accuracy": np.trace(confusion, axis1=1, axis2=2) / confusion.sum((1, 2)),
             "mcc": matthews(confusion),
-            "f1": _ratio(2 * hits, true + predicted, 0.0).mean(1),
-            "precision": _ratio(hits, predicted, 0.0).mean(1),
-            "recall": _ratio(hits, true, 0.0).mean(1),
+            "f1": ratio(2 * hits, true + predicted, 0.0).mean(1),
+            "precision": ratio(hits, predicted, 0.0).mean(1),
+            "recall": ratio(hits, true, 0.0).mean(1),
             "auroc": np.mean([roc for roc, _ in areas], 0),
             "auprc": np.mean([pr for _, pr in areas], 0),
         }
 
 
-class _Ranked:
+class Ranked:
     """Areas under the ROC and precision-recall curves of one class against the rest."""
 
     def __init__(self, positive: NDArray[np.bool_], score: Floats):
@@ -143,16 +143,17 @@ class _Ranked:
         self.last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
 
     def __call__(self, weights: Floats) -> tuple[Floats, Floats]:
+        """AUROC and AUPRC, (m,) each, under weights (m, n)."""
         weights = weights[:, self.order]
         above = weights.cumsum(1)[:, self.last]
         hits = (weights * self.positive).cumsum(1)[:, self.last]
         false = above - hits
         new_hits, new_false = np.diff(hits, prepend=0), np.diff(false, prepend=0)
         roc = (new_false * (hits - new_hits / 2)).sum(1)
-        pr = (new_hits * _ratio(hits, above, 0.0)).sum(1)
+        pr = (new_hits * ratio(hits, above, 0.0)).sum(1)
         return (
-            _ratio(roc, hits[:, -1] * false[:, -1], np.nan),
-            _ratio(pr, hits[:, -1], np.nan),
+            ratio(roc, hits[:, -1] * false[:, -1], np.nan),
+            ratio(pr, hits[:, -1], np.nan),
         )
 
 
@@ -173,7 +174,8 @@ def _interval(values: Floats, tail: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _ratio(above: Floats, below: Floats, otherwise: float) -> Floats:
+def ratio(above: Floats, below: Floats, otherwise: float) -> Floats:
+    """above / below; `otherwise` where there is nothing below."""
     found = np.full(np.shape(above), otherwise)
     np.divide(above, below, out=found, where=below > 0)
     return found
