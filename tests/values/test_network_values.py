@@ -75,13 +75,13 @@ def test_rotary_positions_agree_with_transformers() -> None:
 def test_the_long_convolution_by_its_definition() -> None:
     filter_fn = tiny("basewise-hyenadna").hyena.backbone.layers[1].mixer.filter_fn
     torch.manual_seed(0)
-    v = torch.randn(2, 11, 24)
+    v = torch.randn(24, 2, 11)
     with torch.no_grad():
         filters = filter_fn.filters(11)
-        expected = v * filter_fn.bias
+        expected = v * filter_fn.bias[:, None, None]
         for i in range(11):
             for j in range(i + 1):
-                expected[:, i] += filters[:, i - j] * v[:, j]
+                expected[..., i] += filters[:, i - j, None] * v[..., j]
         torch.testing.assert_close(filter_fn(v), expected, rtol=1e-4, atol=1e-5)
 
 
