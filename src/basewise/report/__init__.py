@@ -13,6 +13,7 @@ SECTIONS = Registry(
     "section",
     {
         "agreement": "basewise.report.agreement:Agreement",
+        "as_published": "basewise.report.as_published:AsPublished",
         "attributions": "basewise.report.attributions:Attributions",
         "audit": "basewise.report.audit:AuditWarnings",
         "biology": "basewise.report.biology:Biology",

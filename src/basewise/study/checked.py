@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from basewise.biology.discovery import check_installed
 from basewise.errors import ConfigError, DataError
 from basewise.motifs.motif import check_tss
+from basewise.study.as_published import element
 from basewise.study.biology import panel_of
 from basewise.study.study import Study
 from basewise.types import Record
@@ -25,7 +26,8 @@ def check(study: Study, records: Mapping[str, Sequence[Record]]) -> None:
     Raises
     ------
     ConfigError
-        If the target is no class of the training data, or motifs need a TSS that is not given.
+        If the target is no class of the training data, motifs need a TSS that is not given, or
+        the panel has no motif that the letters of a published reading are taken for.
     DataError
         If there are fewer than two classes, a split has a class that train has not, or the TSS
         lies outside a record.
@@ -52,6 +54,8 @@ def check(study: Study, records: Mapping[str, Sequence[Record]]) -> None:
                     f"Record {record.id!r} of {split} has the class {record.label!r}, which no "
                     f"training record has; theirs are {', '.join(labels)}."
                 )
+    if study.as_published.word:
+        element(study.as_published, study.biology)
     if study.biology.panel == "none":
         return
     if study.biology.discovery:

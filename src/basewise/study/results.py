@@ -23,6 +23,7 @@
       biology/attribution_enrichment.parquet
       biology/interventions.parquet         motifs knocked out and in, against control edits
       biology/seqlets.parquet, biology/patterns.parquet     stretches of attribution; de novo motifs
+      as_published/*.parquet          see `as_published.AS_PUBLISHED`
       report/index.html
 ```
 """
@@ -195,6 +196,10 @@ class Run:
         """model, explainer, the columns of `biology.discovery.PATTERNS`; match, q of the motif of
         the panel it resembles most; reason, where an explainer's scores could not be used."""
         return self.frame("biology/patterns", "patterns", "biology")
+
+    def as_published(self, name: str) -> pd.DataFrame:
+        """One of the tables of `study.as_published.AS_PUBLISHED`."""
+        return self.frame(f"as_published/{name}", name, "as_published")
 
     def frame(self, name: str, schema: str, step: str) -> pd.DataFrame:
         """A table of the run; empty if the step that writes it has not run."""

@@ -33,7 +33,7 @@ from basewise.store import (
     write_records,
     write_text,
 )
-from basewise.study import biology, comparisons, measures
+from basewise.study import as_published, biology, comparisons, measures
 from basewise.study.checked import check
 from basewise.study.clock import Clock
 from basewise.study.identity import refuse_another_file, refuse_other_data
@@ -62,6 +62,7 @@ STEPS = {
     "evaluate": 1,
     "compare": 1,
     "biology": 2,
+    "as_published": 1,
 }
 SPLITS = ("train", "dev", "test")
 PREPARED = [f"data/{name}.parquet" for name in (*SPLITS, "explained")] + ["data/summary.json"]
@@ -138,6 +139,7 @@ class _Runner:
         self.evaluate()
         self.compare(models)
         self.biology(models)
+        self.as_published()
         self.log("complete")
         return Run(self.folder)
 
@@ -361,6 +363,27 @@ class _Runner:
                 write_frame(self.folder / "biology" / f"{name}.parquet", frame, name)
         self.steps.record("biology", said)
         self.holds("biology")
+
+    def as_published(self) -> None:
+        """Repeat a published reading of importance, and what it leaves out."""
+        settings, tss = self.study.as_published, self.study.data.tss
+        if not settings.word:
+            return
+        names = {name: f"as_published/{name}" for name in as_published.AS_PUBLISHED}
+        data = self.lock["hashes"]["data"]
+        tables = [self.lock["as_published"], self.lock["biology"]]
+        said = _said("as_published", tables, self.lock["places"], data, tss, self.seed)
+        if self.steps.done("as_published", said, *(f"{name}.parquet" for name in names.values())):
+            self.holds("as_published")
+            return
+        with self.watcher.step("as published", None):
+            found = as_published.tables(
+                Run(self.folder), settings, self.study.biology, self.study.target, tss, self.seed
+            )
+            for name, frame in found.items():
+                write_frame(self.folder / f"{names[name]}.parquet", frame, name)
+        self.steps.record("as_published", said)
+        self.holds("as_published")
 
     def holds(self, step: str) -> None:
         """Say that the results of a step belong to the settings in the lock."""

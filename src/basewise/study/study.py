@@ -28,6 +28,7 @@ __all__ = [
     "MODELS",
     "TABLES",
     "About",
+    "AsPublished",
     "Biology",
     "Study",
     "load_study",
@@ -112,6 +113,25 @@ class Biology:
         return interventions
 
 
+@component
+class AsPublished:
+    """The table `[as_published]`: a reading of importance as published, beside the sound one.
+
+    Attributes
+    ----------
+    word : str
+        Letters that tokens are counted for; empty counts nothing.
+    motif : str
+        The motif of the panel of `[biology]` that the letters are taken for.
+    top : int
+        Tokens per sequence that are counted, of largest absolute score.
+    """
+
+    word: Annotated[str, Field(pattern=r"^[ACGT]*$")] = "TATA"
+    motif: str = "TATA"
+    top: Annotated[int, Field(ge=1)] = 10
+
+
 @dataclasses.dataclass(frozen=True)
 class Study:
     """Everything a run needs, built and validated."""
@@ -122,6 +142,7 @@ class Study:
     target: Target
     explainers: Mapping[str, Any]
     biology: Biology
+    as_published: AsPublished
     file: str = ""  # the name of its file, where it has one: what a run's folder knows it by
 
     def settings(self) -> dict[str, Any]:
@@ -137,10 +158,11 @@ class Study:
             "target": dataclasses.asdict(self.target),
             "explainers": {name: typed(value) for name, value in self.explainers.items()},
             "biology": settings_of(self.biology),
+            "as_published": settings_of(self.as_published),
         }
 
 
-TABLES = ("study", "data", "models", "target", "explainers", "biology")
+TABLES = ("study", "data", "models", "target", "explainers", "biology", "as_published")
 FORMAT = 1  # of a run's folder and its lock file; part of the fingerprint of every step
 
 
@@ -207,6 +229,9 @@ def study_from(tables: Mapping[str, Any]) -> Study:
         target=_target(tables["target"]),
         explainers=_named("explainers", EXPLAINERS, tables["explainers"]),
         biology=_settings("biology", Biology, tables.get("biology", {"panel": "none"})),
+        as_published=_settings(
+            "as_published", AsPublished, tables.get("as_published", {"word": ""})
+        ),
     )
 
 
