@@ -442,13 +442,13 @@ class _Bench:
         """Words of the motif that are hits, (n, draws, w); the consensus where none was drawn."""
         motif, scanner = self.motifs[i], self._single[i]
         edges = np.cumsum(motif.matrix, axis=1)[:, :3]
-        drawn = (rng.random((_TRIES, *shape, len(motif)))[..., None] > edges).sum(-1)
-        drawn = drawn.astype(np.uint8).reshape(-1, len(motif))
-        apart = np.pad(drawn, ((0, 0), (0, scanner.gap)), constant_values=N)
-        hit = np.zeros(len(drawn), bool)
-        hit[scanner.find(apart.ravel()).start // apart.shape[1]] = True
-        hit, drawn = hit.reshape(_TRIES, -1), drawn.reshape(_TRIES, -1, len(motif))
-        words = drawn[hit.argmax(0), np.arange(drawn.shape[1])]
+        count = shape[0] * shape[1]
+        uniform = rng.random((_TRIES, count, len(motif)))
+        drawn: Codes = (uniform[..., None] > edges).sum(-1).astype(np.uint8)
+        apart = np.pad(drawn, ((0, 0), (0, 0), (0, scanner.gap)), constant_values=N)
+        hit = np.zeros((_TRIES, count), bool)
+        hit.ravel()[scanner.find(apart.ravel()).start // apart.shape[2]] = True
+        words: Codes = drawn[hit.argmax(0), np.arange(count)]
         words[~hit.any(0)] = motif.matrix.argmax(1)
         return words.reshape(*shape, len(motif))
 
@@ -504,9 +504,10 @@ class _Bench:
 
     def contrasts(self, i: int, plan: _Removal) -> Iterator[tuple[str, Contrast]]:
         """The change by edits of hits against that by edits of the controls of each null."""
-        n, width = len(self.codes), min(len(self.motifs[i]), self.codes.shape[1])
-        free, gc = self._free(i) if width == len(self.motifs[i]) else (np.zeros((n, 1), bool),) * 2
-        values, edited = np.zeros(free.shape), np.zeros(free.shape, bool)
+        n, width = len(self.codes), len(self.motifs[i])
+        starts = max(self.codes.shape[1] - width + 1, 1)
+        gc = self._free(i)[1] if len(plan.row) else np.zeros((n, starts), np.int64)
+        values, edited = np.zeros((n, starts)), np.zeros((n, starts), bool)
         if len(plan.row):
             values[plan.row, plan.start] = (
                 self.change[plan.edits].reshape(len(plan.row), -1).mean(1)
@@ -522,7 +523,7 @@ class _Bench:
                 group = self.label[:, None] * values.shape[1] + np.arange(values.shape[1])
             found = contrast(
                 values,
-                gc.astype(np.int64),
+                gc,
                 eligible,
                 group,
                 row,

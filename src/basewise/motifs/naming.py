@@ -77,8 +77,8 @@ def name_motifs(
     q = np.array([benjamini_hochberg(row) for row in p])
     return pd.DataFrame(
         {
-            "motif": pd.Series([motifs[i].name for i in at[0]], dtype=str),
-            "match": pd.Series([library[j].name for j in at[1]], dtype=str),
+            "motif": pd.Series([motifs[i].name for i in at[0].tolist()], dtype=str),
+            "match": pd.Series([library[j].name for j in at[1].tolist()], dtype=str),
             "p": p[at],
             "q": q[at],
             "overlap": overlap[at].astype(np.int64),

@@ -108,6 +108,10 @@ def _interventions(
         for name, model in models.items():
             for edit in (knock_out, knock_in):
                 said = f"{name}, {edit.__name__.replace('_', '-')}"
+
+                def told(done: int, whole: int, said: str = said) -> None:
+                    progress(done, whole, said)
+
                 table = edit(
                     model,
                     records,
@@ -117,7 +121,7 @@ def _interventions(
                     sequences=settings.interventions,
                     flips=settings.draws,
                     seed=seed,
-                    progress=lambda done, whole, said=said: progress(done, whole, said),
+                    progress=told,
                 )
                 found.append(table.assign(model=name))
     return _joined(found)
