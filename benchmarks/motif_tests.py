@@ -37,7 +37,7 @@ BASES, TSS, AT = 300, 249, 218  # TATA starts 31 bases before the TSS
 TATA = "TATAAAA"
 IN_PLACE = re.compile("TATA[AT]A[AT]")
 LEVEL = 0.05
-FLIPS = 1999
+FLIPS = 999
 PROFILE = np.exp(-(((np.arange(BASES) - AT - 3) / 25) ** 2))
 """Attribution and models look more at some places: what a test must not take for a motif."""
 
@@ -147,7 +147,7 @@ TESTS = (
         lambda records, _, seed: class_enrichment(records, CORE_PROMOTER, label="a", tss=TSS),
         (0.5, 1.0, 1.5, 2.0, 2.5),
         "log of the odds ratio",
-        (100, 400),
+        (100, 300),
     ),
     Test(
         "hits against shuffles",
@@ -157,7 +157,7 @@ TESTS = (
         ),
         (0.01, 0.02, 0.04, 0.08, 0.16),
         "share of sequences with TATA",
-        (60, 240),
+        (60, 160),
     ),
     Test(
         "attribution inside hits",
@@ -167,7 +167,7 @@ TESTS = (
         ),
         (0.2, 0.4, 0.6, 0.8, 1.0),
         "standard deviations of a base",
-        (60, 240),
+        (60, 160),
     ),
     Test(
         "knock-out",
@@ -177,7 +177,7 @@ TESTS = (
         ),
         (0.25, 0.5, 1.0, 1.5, 2.0),
         "standard deviations of the output",
-        (60, 240),
+        (60, 160),
         -1,
     ),
     Test(
@@ -188,7 +188,7 @@ TESTS = (
         ),
         (0.25, 0.5, 1.0, 1.5, 2.0),
         "standard deviations of the output",
-        (60, 240),
+        (60, 160),
     ),
 )  # fmt: skip
 
@@ -299,7 +299,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--power", type=int, default=60, help="repeats per point of a curve")
+    parser.add_argument("--power", type=int, default=30, help="repeats per point of a curve")
     parser.add_argument("--only", help="tests whose name holds this")
     parser.add_argument(
         "--results", type=Path, default=Path("motif-tests"), help="folder; what is in it is kept"

@@ -51,6 +51,9 @@ def test_a_claim_has_to_hold_against_every_control(run: Run) -> None:
     change(run, "interventions", q=frame["q"].where(~one, 0.2))
     said = " ".join(intervention_sentences(run, 9))
     assert "Removing Inr" not in said
+    change(run, "interventions", q=frame["q"], effect=frame["effect"].where(~one))
+    said = " ".join(map(plain, intervention_sentences(run, 9)))
+    assert "q < 0.001; too few controls at the same place)." in said
     assert "Writing in Inr" in said
 
 

@@ -26,14 +26,14 @@ _SHORT = {
 
 
 def intervention_sentences(run: Run, most: int) -> list[str]:
-    """What the edits show of each model, the largest effects first; or that they show nothing."""
+    """What the edits show of each model, knock-outs and large effects first; or nothing shown."""
     frame = having(usable(run.interventions), "model", "edit")
     if frame.empty:
         return []
     said = []
     for of, rows in groups(frame, ("model",)):
-        claims = sorted(_claims(rows, of["model"]), key=lambda claim: -claim[0])
-        said += [sentence for _, sentence in claims[:most]]
+        claims = sorted(_claims(rows, of["model"]))
+        said += [sentence for *_, sentence in claims[:most]]
         if not claims:
             motifs = counted(rows["motif"].nunique(), "motif")
             said.append(
@@ -43,7 +43,7 @@ def intervention_sentences(run: Run, most: int) -> list[str]:
     return said
 
 
-def _claims(frame: pd.DataFrame, model: str) -> Iterator[tuple[float, str]]:
+def _claims(frame: pd.DataFrame, model: str) -> Iterator[tuple[bool, float, str]]:
     """Edits that change the output beyond every control that could be tried, with their size."""
     for _, own in groups(frame, ("motif", "edit")):
         rows = rows_of(own)
@@ -51,7 +51,7 @@ def _claims(frame: pd.DataFrame, model: str) -> Iterator[tuple[float, str]]:
         if len(sides) != 1 or not all(row.q < LEVEL for row in rows):
             continue
         weakest = min(rows, key=lambda row: abs(row.effect))
-        yield abs(weakest.effect), _sentence(rows, weakest, model)
+        yield weakest.edit == "knock-in", -abs(weakest.effect), _sentence(rows, weakest, model)
 
 
 def _sentence(rows: list[Any], row: Any, model: str) -> str:
@@ -69,8 +69,18 @@ def _sentence(rows: list[Any], row: Any, model: str) -> str:
         f"{listing(against.get(other.null, other.null) for other in rows)}"
         f"{' does' if len(rows) == 1 else ' do'} ({sample(row.with_hit)} sequences, "
         f"{p_value(max(other.q for other in rows))}"
-        f"{'; the smaller of the two effects' if len(rows) > 1 else ''})."
+        f"{_besides(rows)})."
     )
+
+
+def _besides(rows: list[Any]) -> str:
+    """What a reader must know of the controls."""
+    if len(rows) > 1:
+        return "; the smaller of the two effects"
+    if rows[0].edit == "knock-in":
+        return ""
+    other = {"same sequence": "place", "same position": "sequences"}[rows[0].null]
+    return f"; too few controls at the same {other}"
 
 
 @component
