@@ -51,7 +51,17 @@ def make_run(folder: Path, n: int = 40, *, hostile: str = "", better: bool = Tru
         "places": {f"cnn/{name}": f"attributions/cnn/{name}-0a1b2c" for name in EXPLAINERS},
         "versions": {"basewise": "0.1.0", "python": "3.11.9", "torch": "2.13.0"},
         "hashes": {"data": "4f3e2d1c0b9a8877", "model cnn": "0011223344556677"},
-        "steps": ["prepare", "audit", "train", "predict", "evaluate", "compare", "biology"],
+        "steps": [
+            "prepare",
+            "audit",
+            "train",
+            "predict",
+            "evaluate",
+            "compare",
+            "faithfulness",
+            "controls",
+            "biology",
+        ],
     }
     write_text(folder / "lock.json", json.dumps(lock))
     write_records(folder / "data" / "explained.parquet", records)
@@ -70,6 +80,7 @@ def make_run(folder: Path, n: int = 40, *, hostile: str = "", better: bool = Tru
     _attributions(folder, records, target, positive, rng)
     _metrics(folder, better)
     _comparisons(folder, records, rng)
+    _tests(folder)
     _biology(folder, records, positive)
     return folder
 
@@ -307,6 +318,59 @@ def _comparisons(folder: Path, records: list[Record], rng: np.random.Generator) 
         ],
     )
     write_frame(folder / "rankings" / "tokens.parquet", tokens, "tokens")
+
+
+def _tests(folder: Path) -> None:
+    statistic = {
+        "random_scores": ("comprehensiveness beyond that of random scores", "above", 0.0),
+        "randomised_layers": ("rank correlation with random layers", "within", 0.2),
+        "strand": ("rank correlation with the other strand", "above", 0.7),
+    }
+    rows = []
+    for i, name in enumerate(EXPLAINERS):
+        outcomes = {
+            "random_scores": ("pass", 2.1, "scores that say no more explain nothing"),
+            "randomised_layers": (("pass", "fail")[i == 3], 0.02 + 0.2 * i, "it must change"),
+            "strand": ("not expected", 0.4, "the model's own output changes"),
+        }
+        for control, (outcome, value, why) in outcomes.items():
+            said, side, threshold = statistic[control]
+            about = {"model": "cnn", "explainer": name, "control": control, "statistic": said}
+            about |= {"side": side, "threshold": threshold, "n": 20, "evaluations": 900}
+            found = {"value": value, "low": value - 0.1, "high": value + 0.1}
+            rows.append(about | found | {"stage": "", "outcome": outcome, "why": why})
+            if control == "randomised_layers":
+                rows += [
+                    about | found | {"stage": f"top {n} % of the layers", "outcome": "", "why": ""}
+                    for n in (50, 100)
+                ]
+    write_frame(folder / "metrics" / "controls.parquet", pd.DataFrame(rows), "controls")
+    rows = [
+        {
+            "model": "cnn",
+            "explainer": name,
+            "metric": metric,
+            "masking": masking,
+            "value": 3.0 - i,
+            "low": 2.5 - i,
+            "high": 3.5 - i,
+            "n": 20,
+            "random": 0.4,
+            "inverted": -2.0,
+            "gain": 2.6 - i,
+            "gain_low": 2.1 - i,
+            "gain_high": 3.1 - i,
+            "spread": 0.3 if masking == "all" else np.nan,
+        }
+        for i, name in enumerate(EXPLAINERS)
+        for metric, maskings in (
+            ("comprehensiveness", ("n", "shuffled", "all")),
+            ("deletion", ("n", "shuffled", "all")),
+            ("mutagenesis", ("substitution",)),
+        )
+        for masking in maskings
+    ]
+    write_frame(folder / "metrics" / "faithfulness.parquet", pd.DataFrame(rows), "faithfulness")
 
 
 def _biology(folder: Path, records: list[Record], positive: str) -> None:

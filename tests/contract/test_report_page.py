@@ -70,6 +70,7 @@ def test_the_contents_name_every_section_in_order(page: Path) -> None:
         "#audit",
         "#attributions",
         "#localisation",
+        "#controls",
         "#agreement",
         "#ranking",
         "#biology",

@@ -16,12 +16,14 @@ __all__ = ["list_components", "show"]
 
 
 def _tables() -> dict[str, Registry]:
+    from basewise.evaluate import CONTROLS
     from basewise.explainers import EXPLAINERS, MASKINGS, REFERENCES, UNITS
     from basewise.models import NETWORKS
     from basewise.study.study import DATASETS, MODELS
     from basewise.tokenize import TOKENIZERS
 
     return {
+        "controls": CONTROLS,
         "datasets": DATASETS,
         "explainers": EXPLAINERS,
         "maskings": MASKINGS,

@@ -43,8 +43,8 @@ __all__ = [
 MINIMUM = 5
 """Fewest records behind a verdict other than `undecided`."""
 
-Side = Literal["at least", "at most", "within"]
-"""On which side of the threshold a statistic should lie; `within`: between minus it and it."""
+Side = Literal["above", "within"]
+"""Where a statistic should lie: above the threshold, or between minus it and it."""
 
 Outcome = Literal["pass", "fail", "undecided", "not expected", "not run"]
 
@@ -140,13 +140,11 @@ def judged(estimate: Estimate, side: Side, threshold: float) -> Outcome:
         return "undecided"
     _, low, high, _ = estimate
     good = {
-        "at least": low >= threshold,
-        "at most": high <= threshold,
+        "above": low > threshold,
         "within": -threshold <= low and high <= threshold,
     }
     bad = {
-        "at least": high < threshold,
-        "at most": low > threshold,
+        "above": high <= threshold,
         "within": high < -threshold or low > threshold,
     }
     return "pass" if good[side] else "fail" if bad[side] else "undecided"
@@ -202,10 +200,14 @@ def check_controls(case: Case, controls: Iterable[Any] = DEFAULT_CONTROLS) -> li
 
 def verdict_table(verdicts: Iterable[Verdict]) -> pd.DataFrame:
     """Verdicts, and the stages on the way to them, with the columns of `CONTROL`."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for v in verdicts:
-        about = {"control": v.control, "statistic": v.statistic, "side": v.side}
-        about |= {"threshold": v.threshold}
+        about = {
+            "control": v.control,
+            "statistic": v.statistic,
+            "side": v.side,
+            "threshold": v.threshold,
+        }
         rows.append(
             about
             | {"stage": "", "outcome": v.outcome, "why": v.why, "evaluations": v.evaluations}

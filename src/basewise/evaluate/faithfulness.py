@@ -229,7 +229,7 @@ class Faithfulness:
         table = pd.DataFrame(rows, columns=list(RECORD_FAITHFULNESS))
         drawn = pd.concat(curves, ignore_index=True)
         keys = [column for column in CURVES if column != "value"]
-        drawn = drawn.groupby(keys, as_index=False, sort=False)["value"].mean()
+        drawn = drawn.groupby(keys, sort=False)["value"].mean().reset_index()
         return Faithful(_summary(table, seed), table, drawn[list(CURVES)], evaluations)
 
     def _able(self, model: Model, record: Record) -> dict[str, Masking]:
@@ -408,6 +408,7 @@ def _summary(table: pd.DataFrame, seed: int) -> pd.DataFrame:
         sort=False,
         dropna=False,
     )
+    values: dict[Any, Floats] = {key: row.to_numpy(float) for key, row in wide.iterrows()}
     tracks = [track for track in table["track"].unique() if track]
     maskings = [*table["masking"].unique()]
     rows = []
@@ -415,12 +416,12 @@ def _summary(table: pd.DataFrame, seed: int) -> pd.DataFrame:
         for metric in BETTER:
             here = []
             for masking in [*maskings, "all"]:
-                if (track, "own", metric, masking) not in wide.index:
+                if (track, "own", metric, masking) not in values:
                     continue
-                own = wide.loc[(track, "own", metric, masking)].to_numpy(float)
+                own = values[track, "own", metric, masking]
                 if np.isnan(own).all():
                     continue
-                row = _row(wide, own, track, metric, masking, seed)
+                row = _row(values, own, track, metric, masking, seed)
                 if masking != "all":
                     here.append(row["value"])
                 row["spread"] = max(here) - min(here) if len(here) > 1 else np.nan
@@ -429,13 +430,10 @@ def _summary(table: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _row(
-    wide: pd.DataFrame, own: Floats, track: str, metric: str, masking: str, seed: int
+    values: Mapping[Any, Floats], own: Floats, track: str, metric: str, masking: str, seed: int
 ) -> dict[str, Any]:
     def of(track: str, order: str) -> Floats:
-        key = (track, order, metric, masking)
-        if key not in wide.index:
-            return np.full(len(own), np.nan)
-        return wide.loc[key].to_numpy(float)
+        return values.get((track, order, metric, masking), np.full(len(own), np.nan))
 
     random, inverted = of("", _RANDOM), of(track, "inverted")
     sign = 1 if BETTER[metric] == "higher" else -1

@@ -88,10 +88,10 @@ def _verdict(
     expected = claim >= CLAIM
     return Verdict(
         "",
-        judged(estimate, "at least", ALIKE) if expected else "not expected",
+        judged(estimate, "above", ALIKE) if expected else "not expected",
         f"rank correlation with the explanation {where}",
         estimate,
-        "at least",
+        "above",
         ALIKE,
         WHY_ALIKE.format(said=said)
         if expected

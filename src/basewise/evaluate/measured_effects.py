@@ -51,7 +51,9 @@ def losses(measured: Saturation) -> Floats:
     return -_mean(measured.effects)
 
 
-def rank_of_effects(scores: Floats, effects: Floats, seed: int = 0) -> dict[str, float]:
+def rank_of_effects(
+    scores: Floats, effects: Floats, seed: int = 0, resamples: int = 500
+) -> dict[str, float]:
     """Spearman's correlation of scores with measured effects, against circular shifts.
 
     Parameters
@@ -79,13 +81,15 @@ def rank_of_effects(scores: Floats, effects: Floats, seed: int = 0) -> dict[str,
         size = np.sqrt((first @ first) * (second @ second))
         return float(first @ second / size) if size > 0 else np.nan
 
+    if not np.isfinite(spearman(scores[known], effects[known])):
+        return nothing | {"n": n}
     block = np.broadcast_to(np.arange(len(scores))[:, None] // BLOCK, scores.shape)[known]
     found = bootstrap(
         spearman,
         scores[known],
         effects[known],
         rng=np.random.default_rng(seed),
-        resamples=500,
+        resamples=resamples,
         clusters=block,
     )
     shifts = np.full(len(scores), np.nan)
@@ -96,8 +100,6 @@ def rank_of_effects(scores: Floats, effects: Floats, seed: int = 0) -> dict[str,
         if both.sum() >= FEWEST:
             shifts[shift] = spearman(turned[both], effects[both])
     shifts = shifts[np.isfinite(shifts)]
-    if not np.isfinite(found.value):
-        return nothing | {"n": n}
     return {
         "value": found.value,
         "low": found.low,
@@ -177,4 +179,5 @@ def _mean(values: Floats) -> Floats:
     """Means of rows, (b,), over what is known; NaN where nothing is."""
     known = np.isfinite(values)
     total = np.where(known, values, 0).sum(1)
-    return np.divide(total, known.sum(1), out=np.full(len(values), np.nan), where=known.any(1))
+    found: Floats = np.full(len(values), np.nan)
+    return np.divide(total, known.sum(1), out=found, where=known.any(1))

@@ -14,6 +14,7 @@ from pydantic import Field
 from basewise.errors import CapabilityError
 from basewise.evaluate.controls import Case, Verdict, correlations, judged
 from basewise.evaluate.faithfulness import Faithfulness
+from basewise.explainers import MASKINGS
 from basewise.explainers.random import Random
 from basewise.models.randomised import randomised
 from basewise.registry import component
@@ -44,7 +45,7 @@ class RandomScores:
     def judge(self, case: Case) -> Verdict:
         random = Random().explain(case.model, case.records, case.target, case.seed)
         settings = Faithfulness(
-            maskings=("n", "mask", "shuffled"),
+            maskings=tuple(map(MASKINGS.build, ("n", "mask", "shuffled"))),
             shares=self.shares,
             steps=2,
             orders=1,
@@ -60,10 +61,10 @@ class RandomScores:
         estimate = mean_interval(gain, np.random.default_rng([case.seed, 8]))
         return Verdict(
             "",
-            judged(estimate, "at least", 0.0),
+            judged(estimate, "above", 0.0),
             "comprehensiveness beyond that of random scores",
             estimate,
-            "at least",
+            "above",
             0.0,
             "scores that say no more than random ones explain nothing",
             found.evaluations + len(random),

@@ -17,6 +17,7 @@ SECTIONS = Registry(
         "attributions": "basewise.report.attributions:Attributions",
         "audit": "basewise.report.audit:AuditWarnings",
         "biology": "basewise.report.biology:Biology",
+        "controls": "basewise.report.controls:Controls",
         "interventions": "basewise.report.interventions:Interventions",
         "limits": "basewise.report.limits:Limits",
         "localisation": "basewise.report.localisation:Localisation",

@@ -95,7 +95,7 @@ def faithfulness_sentences(run: Run) -> list[str]:
     rows = frame[(frame["metric"] == "comprehensiveness") & (frame["masking"] == "all")]
     found = []
     for said, own in groups(rows, ("model",)):
-        best: Any = own.loc[own["gain"].idxmax()]
+        best: Any = own.sort_values("gain").iloc[-1]
         sentence = (
             f"Hiding the bases that {best['explainer']} names costs {said['model']} most: "
             f"{estimate(best['gain'], best['gain_low'], best['gain_high'])} more of the target "

@@ -62,7 +62,7 @@ def controls(
     models: Mapping[str, Model],
     study: Study,
     some: Sequence[Record],
-    retrained: Mapping[str, Callable[[int], Model]],
+    retrained: Mapping[str, Callable[[int], Model] | None],
     progress: Progress,
 ) -> pd.DataFrame:
     """model, explainer, and the columns of `evaluate.controls.CONTROL`.
@@ -71,8 +71,8 @@ def controls(
     ----------
     some : sequence of Record
         Of those explained, the ones that controls examine.
-    retrained : mapping of str to callable
-        For every model that the study trains, what trains it on permuted labels.
+    retrained : mapping of str to callable or None
+        What trains each model on permuted labels, where the study trains it; see `retraining`.
     """
     tables = [pd.DataFrame(columns=["model", "explainer", *CONTROL])]
     chosen = study.controls.explainers or list(study.explainers)

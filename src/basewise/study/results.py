@@ -16,6 +16,8 @@
       metrics/localisation.parquet    how much planted truth each explainer found (if any is known)
       metrics/agreement.parquet       how much explainers and models agree, against shifts
       metrics/agreement_records.parquet, metrics/consensus.parquet
+      metrics/faithfulness.parquet, metrics/faithfulness_curves.parquet
+      metrics/controls.parquet        a verdict per model, explainer and control
       rankings/tokens.parquet, rankings/kmers.parquet      scores of tokens and of k-mers
       rankings/combined.parquet       k-mers ranked over all models and explainers
       rankings/occurrences/<model>/<explainer>.parquet     one row per token of a record
@@ -146,6 +148,22 @@ class Run:
     def consensus(self) -> pd.DataFrame:
         """model, record_id, scores and spread (lists, one number per base), explainers."""
         return self.frame("metrics/consensus", "consensus", "compare")
+
+    @property
+    def faithfulness(self) -> pd.DataFrame:
+        """model, explainer, and the columns of `evaluate.faithfulness.FAITHFULNESS` but track."""
+        return self.frame("metrics/faithfulness", "faithfulness", "faithfulness")
+
+    @property
+    def faithfulness_curves(self) -> pd.DataFrame:
+        """model, explainer (empty for random orders), and the columns of
+        `evaluate.faithfulness.CURVES` but track."""
+        return self.frame("metrics/faithfulness_curves", "faithfulness_curves", "faithfulness")
+
+    @property
+    def controls(self) -> pd.DataFrame:
+        """model, explainer, and the columns of `evaluate.controls.CONTROL`."""
+        return self.frame("metrics/controls", "controls", "controls")
 
     @property
     def tokens(self) -> pd.DataFrame:

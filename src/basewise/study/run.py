@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from basewise.store import (
     write_records,
     write_text,
 )
-from basewise.study import as_published, biology, comparisons, measures
+from basewise.study import as_published, biology, comparisons, controls, measures
 from basewise.study.checked import check
 from basewise.study.clock import Clock
 from basewise.study.identity import refuse_another_file, refuse_other_data
@@ -61,6 +62,8 @@ STEPS = {
     "explain": 1,
     "evaluate": 1,
     "compare": 1,
+    "faithfulness": 1,
+    "controls": 1,
     "biology": 2,
     "as_published": 1,
 }
@@ -138,6 +141,8 @@ class _Runner:
         self.explain(models, read_records(self.folder / "data" / "explained.parquet"))
         self.evaluate()
         self.compare(models)
+        self.faithfulness(models)
+        self.controls(models, records)
         self.biology(models)
         self.as_published()
         self.log("complete")
@@ -344,6 +349,50 @@ class _Runner:
                 write_frame(self.folder / f"{name}.parquet", frame, name.partition("/")[2])
         self.steps.record("compare", said)
         self.holds("compare")
+
+    def faithfulness(self, models: Mapping[str, Model]) -> None:
+        """Ask whether hiding what explanations name changes the output."""
+        settings = self.study.faithfulness
+        if settings is None:
+            return
+        said = _said("faithfulness", self.lock["faithfulness"], self.lock["places"], self.seed)
+        made = ("faithfulness", "faithfulness_curves")
+        if not self.steps.done("faithfulness", said, *(f"metrics/{name}.parquet" for name in made)):
+            explained = read_records(self.folder / "data" / "explained.parquet")
+            some = drawn(explained, settings.records, self.seed)
+            with self.watcher.step("faithfulness", None) as step:
+                for name, frame in controls.faithfulness(
+                    Run(self.folder), models, settings, some, self.study.target, self.seed, step.at
+                ).items():
+                    write_frame(self.folder / "metrics" / f"{name}.parquet", frame, name)
+            self.steps.record("faithfulness", said)
+        self.holds("faithfulness")
+
+    def controls(
+        self, models: Mapping[str, Model], records: Mapping[str, Sequence[Record]]
+    ) -> None:
+        """Put explanations to tests whose outcome is known."""
+        if not self.study.controls.use:
+            return
+        tables = [self.lock[table] for table in ("controls", "models")]
+        said = _said("controls", tables, self.lock["places"], self.lock["hashes"], self.seed)
+        if not self.steps.done("controls", said, "metrics/controls.parquet"):
+            explained = read_records(self.folder / "data" / "explained.parquet")
+            some = drawn(explained, self.study.controls.records, self.seed)
+            with self.watcher.step("controls", None) as step:
+                with TemporaryDirectory() as aside:
+                    retrained = {
+                        name: controls.retraining(
+                            name, source, records, Path(aside) / name, self.seed
+                        )
+                        for name, source in self.study.models.items()
+                    }
+                    frame = controls.controls(
+                        Run(self.folder), models, self.study, some, retrained, step.at
+                    )
+                write_frame(self.folder / "metrics" / "controls.parquet", frame, "controls")
+            self.steps.record("controls", said)
+        self.holds("controls")
 
     def biology(self, models: Mapping[str, Model]) -> None:
         """Hold motifs against nulls: in the sequences, in the attributions, in edited sequences."""

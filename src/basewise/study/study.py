@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
-from pydantic import Field, field_validator
+from pydantic import Field, PlainValidator, field_validator
 
-from basewise.errors import ConfigError, nearest
+from basewise.errors import ConfigError, UnknownName, nearest
+from basewise.evaluate import CONTROLS, DEFAULT_CONTROLS
 from basewise.explainers import EXPLAINERS
 from basewise.registry import Registry, component, settings_of
 from basewise.types import Read, Target
 
 if TYPE_CHECKING:
+    from basewise.evaluate.faithfulness import Faithfulness
     from basewise.study.datasets import Dataset
     from basewise.study.models import Source
 
@@ -30,6 +32,7 @@ __all__ = [
     "About",
     "AsPublished",
     "Biology",
+    "Controls",
     "Study",
     "load_study",
     "study_from",
@@ -40,6 +43,8 @@ DATASETS = Registry(
     {
         "files": "basewise.study.datasets:Files",
         "grammar": "basewise.study.datasets:Grammar",
+        "labelled_bases": "basewise.study.datasets:LabelledBases",
+        "labelled_genome": "basewise.study.datasets:LabelledGenome",
     },
 )
 
@@ -132,6 +137,31 @@ class AsPublished:
     top: Annotated[int, Field(ge=1)] = 10
 
 
+def _controls(given: Any) -> tuple[Any, ...]:
+    return tuple(CONTROLS.build(each) for each in given)
+
+
+@component
+class Controls:
+    """The table `[controls]`; without the table explanations are not put to the test.
+
+    Attributes
+    ----------
+    use : list of str or tables
+        Controls, by name or as tables with `type` and settings; see `basewise list controls`.
+    explainers : list of str
+        Names of the study's explainers that are examined; all where empty.
+    records : int
+        Of those explained, how many; 0: all. Each costs several explanations.
+    """
+
+    use: Annotated[tuple[Any, ...], PlainValidator(_controls)] = Field(
+        default=DEFAULT_CONTROLS, validate_default=True
+    )
+    explainers: tuple[str, ...] = ()
+    records: Annotated[int, Field(ge=0)] = 20
+
+
 @dataclasses.dataclass(frozen=True)
 class Study:
     """Everything a run needs, built and validated."""
@@ -143,6 +173,8 @@ class Study:
     explainers: Mapping[str, Any]
     biology: Biology
     as_published: AsPublished
+    controls: Controls
+    faithfulness: Faithfulness | None
     file: str = ""  # the name of its file, where it has one: what a run's folder knows it by
 
     def settings(self) -> dict[str, Any]:
@@ -159,10 +191,21 @@ class Study:
             "explainers": {name: typed(value) for name, value in self.explainers.items()},
             "biology": settings_of(self.biology),
             "as_published": settings_of(self.as_published),
-        }
+            "controls": settings_of(self.controls),
+        } | ({"faithfulness": settings_of(self.faithfulness)} if self.faithfulness else {})
 
 
-TABLES = ("study", "data", "models", "target", "explainers", "biology", "as_published")
+TABLES = (
+    "study",
+    "data",
+    "models",
+    "target",
+    "explainers",
+    "biology",
+    "as_published",
+    "controls",
+    "faithfulness",
+)
 FORMAT = 1  # of a run's folder and its lock file; part of the fingerprint of every step
 
 
@@ -222,7 +265,7 @@ def study_from(tables: Mapping[str, Any]) -> Study:
     for key in ("study", "data", "models", "target", "explainers"):
         if not tables.get(key):
             raise ConfigError(f"the table [{key}] is needed.")
-    return Study(
+    study = Study(
         about=_settings("study", About, tables["study"]),
         data=DATASETS.build({"type": "files"} | dict(tables["data"])),
         models=_named("models", MODELS, tables["models"]),
@@ -232,7 +275,22 @@ def study_from(tables: Mapping[str, Any]) -> Study:
         as_published=_settings(
             "as_published", AsPublished, tables.get("as_published", {"word": ""})
         ),
+        controls=_settings("controls", Controls, tables.get("controls", {"use": []})),
+        faithfulness=_faithfulness(tables.get("faithfulness")),
     )
+    for name in study.controls.explainers:
+        if name not in study.explainers:
+            raise UnknownName("explainer of this study", name, study.explainers)
+    return study
+
+
+def _faithfulness(table: Mapping[str, Any] | None) -> Faithfulness | None:
+    """Nothing is measured without a table; what measures it is heavy to import."""
+    if table is None:
+        return None
+    from basewise.evaluate.faithfulness import Faithfulness
+
+    return _settings("faithfulness", Faithfulness, table)
 
 
 def _settings(key: str, cls: type[T], table: Mapping[str, Any]) -> T:
