@@ -9,6 +9,7 @@ __all__ = ["NETWORKS"]
 NETWORKS = Registry(
     "network",
     {
+        "basewise-base-cnn": "basewise.models.base_cnn:BaseCnn",
         "basewise-cnn": "basewise.models.cnn:CnnForSequenceClassification",
         "basewise-cnn-lstm": "basewise.models.cnn_lstm:CnnLstmForSequenceClassification",
         "basewise-dnabert2": "basewise.models.dnabert2:Dnabert2",

@@ -7,7 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,11 @@ from basewise.models.hub import checkpoint_folder, licence_of
 from basewise.models.onehot import OneHotNetwork
 from basewise.models.precision import Precision
 from basewise.models.reading import LANGUAGE_MODEL, Outputs, as_target, probabilities
+from basewise.registry import settings_of
 from basewise.sequence.alphabet import ILLEGAL, LETTERS, encode
 from basewise.store import write_text
 from basewise.tokenize import Tokenizer
+from basewise.tokenize.labelling import Labelling, spans_of
 from basewise.tokenize.nucleotide import Nucleotide
 from basewise.tokenize.published import NoTokenizer, published_tokenizer
 from basewise.types import Codes, Floats, Ints, Record, Target
@@ -66,6 +68,8 @@ class Model:
         Predictions and gradients are always in full.
     licence : str or None
         Of the checkpoint, where it names one; kept by what is trained from it.
+    labelling : Labelling
+        How labels of bases and of tokens become each other, where the network labels tokens.
     """
 
     network: nn.Module
@@ -76,6 +80,7 @@ class Model:
     batch_tokens: int | None = None
     precision: Precision = "full"
     licence: str | None = None
+    labelling: Labelling = field(default_factory=Labelling)
 
     # ---------------------------------------------------------------- making one
 
@@ -89,6 +94,7 @@ class Model:
         labels: Sequence[str] | None = None,
         head: Task | None = None,
         pooling: str | None = None,
+        labelling: Labelling | None = None,
         name: str | None = None,
     ) -> Model:
         """Load a model from a folder or from the hub; no code but basewise's own is executed.
@@ -113,6 +119,8 @@ class Model:
             `sequence_classification`, `token_classification` or `regression`.
         pooling : str, optional
             What a new sequence classifier reads; see `basewise.models.heads.Pooling`.
+        labelling : Labelling, optional
+            How labels of bases and tokens become each other; that which was saved, otherwise.
         name : str, optional
             Printed beside every score; otherwise that of the folder or repository.
 
@@ -150,6 +158,7 @@ class Model:
             name=name,
             outputs=_outputs(network),
             licence=licence,
+            labelling=labelling or Labelling(**card.get("labelling", {})),
         )
 
     @classmethod
@@ -224,7 +233,9 @@ class Model:
             self.network.save_pretrained(folder, state_dict=apart)
         write_adapters(self.network, folder)
         self.tokenizer.save(folder)
-        card = {"format": 1, "name": self.name, "licence": self.licence}
+        card: dict[str, Any] = {"format": 1, "name": self.name, "licence": self.licence}
+        if self.labels_tokens:
+            card["labelling"] = settings_of(self.labelling)
         write_text(folder / CARD, json.dumps(card) + "\n")
 
     def renamed(self, name: str) -> Model:
@@ -244,6 +255,11 @@ class Model:
     def pads(self) -> bool:
         """Whether rows of different lengths may share a batch, padded right."""
         return not isinstance(self.network, OneHotModule)
+
+    @property
+    def labels_tokens(self) -> bool:
+        """Whether the network gives labels of tokens, so that bases can be predicted."""
+        return _head(self.network) in ("token_classification", "ForTokenClassification")
 
     @property
     def parameters(self) -> int:
@@ -298,6 +314,10 @@ class Model:
 
         Those of a token classifier are the mean over the tokens that cover bases.
         """
+        found = self._logits(batch)
+        return found if found.ndim == 2 else self._mean_over_tokens(found, batch.mask)
+
+    def _logits(self, batch: Batch) -> Tensor:
         tokens = batch.ids.shape[1]
         if self.longest is not None and tokens > self.longest:
             raise DataError(
@@ -308,7 +328,7 @@ class Model:
         if mask is None and isinstance(self.network, OneHotNetwork):
             mask = torch.ones_like(batch.ids, dtype=torch.bool)  # pads in place are hidden bases
         found: Tensor = self.network(input_ids=batch.ids, attention_mask=mask).logits
-        return found if found.ndim == 2 else self._mean_over_tokens(found, batch.mask)
+        return found
 
     def _mean_over_tokens(self, found: Tensor, mask: Tensor | None) -> Tensor:
         if self.outputs == "tokens":
@@ -350,12 +370,58 @@ class Model:
     def _predict(
         self, found: Floats, records: Sequence[Record], rows: Ints, codes: Codes, some: slice
     ) -> None:
+        batch = self._checked(records, rows, codes, some)
+        raw = self.outputs_of(batch).double()
+        found[rows[some]] = probabilities(raw, self.outputs).cpu().numpy()
+
+    def predict_bases(self, records: Sequence[Record]) -> list[Floats]:
+        """Probabilities of the labels at every base, (b, labels) for each record.
+
+        Columns are named by `labels`; tokens become bases as `labelling` says. A record's
+        values do not depend on its neighbours. NaN at bases that no token covers.
+
+        Raises
+        ------
+        DataError
+            If a record is longer than the network takes.
+        CapabilityError
+            If the network does not label tokens.
+        """
+        if not self.labels_tokens:
+            raise CapabilityError(
+                f"{self.name} gives one label for a sequence and none for its bases; load it with "
+                "head='token_classification' and labels=[...] and train that head."
+            )
+        found = [np.empty((0, len(self.labels)))] * len(records)
+        size = BatchSize(self.batch_tokens or 1 << 14)
+        with borrowed(self.network):
+            for rows, codes in by_length(records):
+                work = partial(self._predict_bases, found, records, rows, codes)
+                size.over(len(rows), codes.shape[1], work)
+        return found
+
+    def _predict_bases(
+        self, found: list[Floats], records: Sequence[Record], rows: Ints, codes: Codes, some: slice
+    ) -> None:
+        batch = self._checked(records, rows, codes, some)
+        raw = self._logits(batch).double()
+        tokens = probabilities(raw.flatten(0, 1), self.outputs).view(raw.shape).cpu().numpy()
+        chosen = rows[some].tolist()
+        spans, b = spans_of(self.tokenizer, [records[i].sequence for i in chosen]), codes.shape[1]
+        if self.tokenizer.frame_safe_n:
+            for i, values in zip(chosen, self.labelling.to_bases(tokens, spans[0], b), strict=True):
+                found[i] = values
+            return
+        for i, values, covered in zip(chosen, tokens, spans, strict=True):
+            found[i] = self.labelling.to_bases(values[: len(covered)], covered, b)
+
+    def _checked(self, records: Sequence[Record], rows: Ints, codes: Codes, some: slice) -> Batch:
+        """Some rows as a batch, none of them longer than the network takes."""
         batch = self.batch_of(codes[some])
         lengths = [batch.ids.shape[1]] if batch.mask is None else batch.mask.sum(1).tolist()
         at = int(np.argmax(lengths))
         self.check_length(lengths[at], codes.shape[1], records[rows[some][at]].id)
-        raw = self.outputs_of(batch).double()
-        found[rows[some]] = probabilities(raw, self.outputs).cpu().numpy()
+        return batch
 
     def batch_of(self, codes: Codes) -> Batch:
         """Model input of sequences of one length, (n, b) codes."""
@@ -398,9 +464,16 @@ def by_length(records: Sequence[Record]) -> list[tuple[Ints, Codes]]:
     return found
 
 
+def _head(network: nn.Module) -> str:
+    """What a network's logits say, by its configuration or the end of its class's name."""
+    said: str | None = getattr(getattr(network, "config", None), "head", None)
+    name = type(network).__name__
+    return said or name[max(name.find("For"), 0) :]
+
+
 def _outputs(network: PreTrainedModel) -> Outputs:
     """What the logits of a network say, by its configuration or its class."""
-    head = getattr(network.config, "head", None) or type(network).__name__
+    head = _head(network)
     if head.endswith(("_lm", "LM", "LMHeadModel")):
         return "tokens"
     return "values" if network.config.problem_type == "regression" else "logits"

@@ -6,19 +6,22 @@ Each component's verb is `splits(root, seed) -> {"train": Split, "dev": Split, "
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, model_validator
 
 from basewise.data import GRAMMARS, read_report
+from basewise.data.labelled import read_labelled
+from basewise.data.splits import split, split_chromosomes
+from basewise.data.windows import Windows, other_strand
 from basewise.errors import ConfigError, DataError
 from basewise.registry import Registry, component
 from basewise.types import Record
 
-__all__ = ["Dataset", "Files", "Grammar", "Split"]
+__all__ = ["Dataset", "Files", "Grammar", "LabelledBases", "LabelledGenome", "Split"]
 
 NAMES = ("train", "dev", "test")
 
@@ -129,3 +132,132 @@ class Grammar:
             split: Split(made[a:b], f"grammar {name}, seed {seed}")
             for split, (a, b) in zip(NAMES, pairwise(ends), strict=True)
         }
+
+
+def _windows(given: Any) -> Windows:
+    return Windows(**given) if isinstance(given, dict) else given
+
+
+@component
+class LabelledGenome:
+    """Windows of a genome whose bases are labelled by BED files.
+
+    The label of a record is that of most of its labelled bases, else `background`; its truth
+    holds the labelled stretches. Paths are relative to the data folder that the run is given.
+
+    Attributes
+    ----------
+    genome : list of str
+        FASTA files, plain or gzip.
+    labels : table
+        From the name of a label to its BED file.
+    blacklist : str or None
+        BED; windows that touch it are left out.
+    windows : table
+        How windows are cut: width, step, negatives, N, strands; see
+        `basewise.data.windows.Windows`. With `both_strands` only training windows are there
+        twice: what is measured is measured once.
+    chromosomes : table
+        The chromosomes of `train`, `dev` and `test`; others are left out.
+    by : {"chromosome", "cluster"}
+        Without `chromosomes`: what is never torn apart when windows are divided at random.
+        Clusters are windows that are near duplicates or overlap.
+    shares : table
+        Of train, dev and test, where they are divided at random.
+    """
+
+    genome: list[str]
+    labels: dict[str, str]
+    blacklist: str | None = None
+    windows: Annotated[Windows, PlainValidator(_windows)] = Windows()
+    chromosomes: dict[str, list[str]] = Field(default_factory=dict)
+    by: Literal["chromosome", "cluster"] = "chromosome"
+    shares: dict[str, float] = Field(
+        default_factory=lambda: {"train": 0.8, "dev": 0.1, "test": 0.1}
+    )
+
+    @model_validator(mode="after")
+    def _splits_are_named(self) -> LabelledGenome:
+        for name, given in (("chromosomes", self.chromosomes), ("shares", self.shares)):
+            if given and set(given) != set(NAMES):
+                raise ValueError(f"{name} needs {', '.join(NAMES)}, and has {', '.join(given)}")
+        return self
+
+    @property
+    def tss(self) -> int | None:
+        return None
+
+    def splits(self, root: Path | None, seed: int) -> dict[str, Split]:
+        at = root or Path()
+        records = replace(self.windows, both_strands=False).cut(
+            [at / path for path in self.genome],
+            {name: at / path for name, path in self.labels.items()},
+            blacklist=None if self.blacklist is None else at / self.blacklist,
+            seed=seed,
+        )
+        found = self._divided(records, seed)
+        if self.windows.both_strands:
+            found["train"] = [r for one in found["train"] for r in (one, other_strand(one))]
+        for name, chosen in found.items():
+            if not any(record.truth for record in chosen):
+                raise DataError(f"The split {name!r} has no labelled base in its windows.")
+        source = f"{', '.join(self.labels.values())} on {', '.join(self.genome)}"
+        return {name: Split(found[name], source) for name in NAMES}
+
+    def _divided(self, records: list[Record], seed: int) -> dict[str, list[Record]]:
+        if self.chromosomes:
+            listed = {chrom for chroms in self.chromosomes.values() for chrom in chroms}
+            here = [r for r in records if r.locus is not None and r.locus.chrom in listed]
+            return split_chromosomes(here, self.chromosomes)
+        if self.by == "chromosome":
+            return split(records, self.shares, by="chromosome", seed=seed)
+        from basewise.checks.clusters import clusters
+
+        return split(records, self.shares, by=clusters(records), seed=seed)
+
+
+@component
+class LabelledBases:
+    """A table of sequences with the intervals of their bases that have a label.
+
+    Attributes
+    ----------
+    file : str
+        CSV or TSV with a header; see `basewise.data.labelled.read_labelled`.
+    label : str
+        Name of the label of bases inside the intervals; the others are `background`.
+    intervals, split : str
+        The columns with the intervals (`a-b;c-d`) and with the split of each row: `train`,
+        `dev` or `test`.
+    sequence : str or None
+        The column with the sequences, where it cannot be found.
+    """
+
+    file: str
+    label: str
+    intervals: str = "intervals"
+    split: str = "split"
+    sequence: str | None = None
+
+    @property
+    def tss(self) -> int | None:
+        return None
+
+    def splits(self, root: Path | None, seed: int) -> dict[str, Split]:
+        path = (root or Path()) / self.file
+        table = read_labelled(
+            path,
+            label=self.label,
+            intervals=self.intervals,
+            sequence=self.sequence,
+            split=self.split,
+        )
+        if others := sorted(set(table.splits) ^ set(NAMES)):
+            raise DataError(
+                f"{path}: the column {self.split!r} must name the splits {', '.join(NAMES)}; "
+                f"missing or unknown: {', '.join(map(repr, others))}."
+            )
+        found: dict[str, list[Record]] = {name: [] for name in NAMES}
+        for record, name in zip(table.records, table.splits, strict=True):
+            found[name].append(record)
+        return {name: Split(found[name], self.file) for name in NAMES}

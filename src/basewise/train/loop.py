@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from basewise.train.average import Average
@@ -38,11 +39,19 @@ ARGUMENTS = "training_args.bin"
 
 
 class CheckpointedTrainer(Trainer):
-    """A Trainer that evaluates, keeps and restores the averaged weights where there are any."""
+    """A Trainer that evaluates, keeps and restores the averaged weights where there are any.
 
-    def __init__(self, *, average: Average | None, **settings: Any) -> None:
+    `sampler` draws the rows of an epoch; all of them in random order where None.
+    """
+
+    def __init__(
+        self, *, average: Average | None, sampler: Sampler[int] | None = None, **settings: Any
+    ) -> None:
         super().__init__(**settings)
-        self.average = average
+        self.average, self.sampler = average, sampler
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return super()._get_train_sampler(train_dataset) if self.sampler is None else self.sampler
 
     def evaluate(self, *arguments: Any, **settings: Any) -> dict[str, float]:
         with self.average.in_place() if self.average else contextlib.nullcontext():

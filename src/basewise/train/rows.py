@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from basewise.errors import CapabilityError, DataError, UnknownName
 from basewise.models.model import Model, by_length
 from basewise.models.reading import LANGUAGE_MODEL
-from basewise.types import Bools, Floats, Ints, Record
+from basewise.tokenize.labelling import IGNORED, label_bases, spans_of
+from basewise.types import BACKGROUND, Bools, Floats, Ints, Record
 
-__all__ = ["IGNORED", "Batches", "Rows", "rows_of"]
-
-IGNORED = -100  # a label that counts neither in a loss nor in a metric
+__all__ = ["Batches", "Presence", "Rows", "rows_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +48,9 @@ class Rows:
 def rows_of(model: Model, records: Sequence[Record]) -> Rows:
     """Records as rows for `model`, in their order.
 
+    Where the model labels tokens, labels are those of the stretches of each record's truth,
+    made labels of tokens by the model's `labelling`; else the record's own.
+
     Raises
     ------
     DataError
@@ -73,7 +75,10 @@ def rows_of(model: Model, records: Sequence[Record]) -> Rows:
     longest = int(lengths.argmax())
     model.check_length(int(lengths[longest]), len(records[longest].sequence), records[longest].id)
     mask = np.arange(width) < lengths[:, None]
-    return Rows(ids, None if mask.all() else mask, _labels(model, records), _hidden_id(model))
+    labels = (
+        _token_labels(model, records, width) if model.labels_tokens else _labels(model, records)
+    )
+    return Rows(ids, None if mask.all() else mask, labels, _hidden_id(model))
 
 
 def _hidden_id(model: Model) -> int | None:
@@ -81,6 +86,28 @@ def _hidden_id(model: Model) -> int | None:
     if tokenizer.mask_id is not None or not tokenizer.tokens_are_bases:
         return tokenizer.mask_id
     return int(tokenizer.encode("N").ids[0])
+
+
+def _token_labels(model: Model, records: Sequence[Record], width: int) -> Ints:
+    """Labels of tokens, (n, t); -100 where a token covers no base."""
+    found = np.full((len(records), width), IGNORED)
+    if not any(record.truth for record in records):
+        raise DataError(
+            f"None of {len(records)} records has a labelled base; give them stretches of a label "
+            "as `truth`."
+        )
+    background = model.labels.index(BACKGROUND) if BACKGROUND in model.labels else -1
+    for rows, _ in by_length(records):
+        chosen = [records[i] for i in rows.tolist()]
+        labels = label_bases(chosen, model.labels)
+        spans = spans_of(model.tokenizer, [record.sequence for record in chosen])
+        if model.tokenizer.frame_safe_n:
+            tokens = model.labelling.to_tokens(labels, spans[0], background)
+            found[rows, : tokens.shape[1]] = tokens
+            continue
+        for row, own, covered in zip(rows.tolist(), labels, spans, strict=True):
+            found[row, : len(covered)] = model.labelling.to_tokens(own, covered, background)
+    return found
 
 
 def _labels(model: Model, records: Sequence[Record]) -> Ints | Floats:
@@ -159,6 +186,38 @@ class Batches(Dataset[dict[str, Tensor]]):
             torch.where(after, self._ids[partner].long(), ids),
             torch.where(crossed, theirs, lengths),
         )
+
+
+class Presence(Sampler[int]):
+    """Draws rows, with replacement, so that those with a rare label come as often as others.
+
+    A row belongs to the rarest label that it holds; the rows of every label are drawn as often
+    as those of every other one, and within a label all alike. An epoch is as long as the data,
+    and its draw follows from seed and epoch alone.
+    """
+
+    def __init__(self, labels: Ints, seed: int) -> None:
+        rows = labels.reshape(len(labels), -1)
+        k = int(rows.max()) + 1
+        holds = np.stack([(rows == label).any(1) for label in range(k)], axis=1)
+        counts = np.bincount(rows[rows != IGNORED], minlength=k)
+        rarest = np.where(holds, counts, counts.sum() + 1).argmin(1)
+        sizes = np.bincount(rarest, minlength=k)
+        self.weights = torch.from_numpy(1 / sizes[rarest])
+        self._seed, self._epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Which epoch is drawn next; the Trainer says it."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        state = np.random.SeedSequence((self._seed, self._epoch)).generate_state(1)
+        generator = torch.Generator().manual_seed(int(state[0]))
+        drawn = torch.multinomial(self.weights, len(self), replacement=True, generator=generator)
+        yield from drawn.tolist()
+
+    def __len__(self) -> int:
+        return len(self.weights)
 
 
 def as_made(batch: Any) -> Any:

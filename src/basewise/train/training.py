@@ -32,6 +32,7 @@ from basewise.models.memory import memory_kept
 from basewise.models.model import Model
 from basewise.registry import component, settings_of
 from basewise.store import fingerprint
+from basewise.tokenize.labelling import IGNORED
 from basewise.train.average import Average
 from basewise.train.loop import (
     Averaging,
@@ -43,7 +44,7 @@ from basewise.train.loop import (
 )
 from basewise.train.metrics import matthews
 from basewise.train.progress import Progress, shown
-from basewise.train.rows import IGNORED, Batches, Rows, as_made, rows_of
+from basewise.train.rows import Batches, Presence, Rows, as_made, rows_of
 from basewise.types import Record
 
 __all__ = ["Fitted", "Trained", "Training"]
@@ -119,6 +120,9 @@ class Training:
         Stop after so many epochs without a better one; 0: never.
     class_weights : "balanced", mapping of class name to weight, or None
         How much a record counts in the loss; balanced: inversely to its class's frequency.
+    sampling : {"shuffled", "presence"}
+        Which records make an epoch: each once, in random order; or as many, drawn so that those
+        with a base (or the class) of every label come equally often, rare labels too.
     label_smoothing : float
         Share of each target that is spread over all classes.
     hide : float
@@ -153,6 +157,7 @@ class Training:
     clip: Annotated[float, Field(gt=0)] = 1.0
     patience: Annotated[int, Field(ge=0)] = 0
     class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0)]] | None = None
+    sampling: Literal["shuffled", "presence"] = "shuffled"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     hide: Annotated[float, Field(ge=0, lt=1)] = 0.0
     crossover: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -177,7 +182,8 @@ class Training:
         Parameters
         ----------
         train, dev : sequences of Record
-            With class names as labels (numbers for a regression). The best epoch is chosen on
+            With class names as labels (numbers for a regression), or, where the model labels
+            tokens, with the stretches of labelled bases as truth. The best epoch is chosen on
             `dev`; nothing else is learned from it.
         folder : path
             For checkpoints, one per epoch. A training that was killed continues from the last
@@ -263,6 +269,8 @@ class Training:
             raise CapabilityError("hide: the model's tokenizer has no token that hides another.")
         if self.crossover and not (classes and train.labels.ndim == 1):
             raise CapabilityError("crossover: needs one class for each record.")
+        if self.sampling == "presence" and not classes:
+            raise CapabilityError("sampling = 'presence': needs labels that are classes.")
         if self.checkpointing and not network.supports_gradient_checkpointing:
             raise CapabilityError(
                 f"checkpointing: {type(network).__name__} has no layers to compute again."
@@ -280,6 +288,9 @@ class Training:
         part = math.ceil(self.batch_size / (self.accumulation * _devices()))
         trainer = CheckpointedTrainer(
             average=average,
+            sampler=Presence(train.labels.astype(int), seed)
+            if self.sampling == "presence"
+            else None,
             model=network,
             args=TrainingArguments(
                 output_dir=str(folder),
