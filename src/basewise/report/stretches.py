@@ -43,7 +43,7 @@ class Stretches:
                 _counts(seqlets, run),
             ]
         if not patterns.empty:
-            blocks += [SubHeading("Motifs discovered"), *_patterns(patterns)]
+            blocks += [SubHeading("Motifs discovered"), *_patterns(patterns, run)]
         return Section(self.title, tuple(blocks)) if blocks else None
 
 
@@ -54,11 +54,10 @@ def _counts(seqlets: pd.DataFrame, run: Run) -> Table:
     for of, own in groups(seqlets, ("model", "explainer")):
         width = own["end"] - own["start"]
         common = own["sequence"].value_counts()
-        common = common[common.index.str.len() >= 4].head(3)
+        common = common[common.index.str.len() >= 4].head(2)
         rows.append(
             (
-                of["model"],
-                of["explainer"],
+                _by(of["model"], of["explainer"], run),
                 quantity(len(own)),
                 percent(own["record_id"].nunique() / explained),
                 quantity(int((own["score"] > 0).sum())),
@@ -71,7 +70,7 @@ def _counts(seqlets: pd.DataFrame, run: Run) -> Table:
         "One row per model and explainer: seqlets with q ≤ 0.05, the share of explained sequences "
         "that have one, how many speak for the class, their median width in bases, the share that "
         "touches a hit of the panel, and the most frequent ones of four bases or more.",
-        ("Model", "Explainer", "Seqlets", "Sequences", "For", "Width", "On a hit", "Most frequent"),
+        ("Explainer", "Seqlets", "Sequences", "For", "Width", "On a hit", "Most frequent"),
         rows,
     )
 
@@ -85,7 +84,12 @@ def _on_hits(seqlets: pd.DataFrame, hits: pd.DataFrame) -> float:
     return float(touching["index"].nunique() / len(seqlets))
 
 
-def _patterns(patterns: pd.DataFrame) -> list[Block]:
+def _by(model: str, explainer: str, run: Run) -> str:
+    """The explainer, and the model where there are several."""
+    return explainer if len(run.models) == 1 else f"{model}, {explainer}"
+
+
+def _patterns(patterns: pd.DataFrame, run: Run) -> list[Block]:
     """A table of what was discovered, and why nothing could be where nothing could."""
     blocks: list[Block] = [
         Text(
@@ -99,9 +103,8 @@ def _patterns(patterns: pd.DataFrame) -> list[Block]:
     if not found.empty:
         rows = [
             (
-                row.model,
-                row.explainer,
-                row.pattern,
+                _by(row.model, row.explainer, run),
+                row.pattern.replace(" ", "\N{NO-BREAK SPACE}"),
                 row.consensus,
                 quantity(int(row.seqlets)),
                 number(row.contribution),
@@ -114,12 +117,13 @@ def _patterns(patterns: pd.DataFrame) -> list[Block]:
             Table(
                 "One row per pattern: its most frequent bases (lower case: under half), seqlets "
                 "that it is made of, their mean attribution, the most similar motif and its q.",
-                ("Model", "Explainer", "Pattern", "Bases", "Seqlets", "Attribution", "Like", "q"),
+                ("Explainer", "Pattern", "Bases", "Seqlets", "Attribution", "Like", "q"),
                 rows,
             )
         )
     refused = patterns[patterns["reason"] != ""]
     blocks += [
-        Text(f"{row.model}, {row.explainer}: {row.reason}") for row in rows_of(refused.head(SHOWN))
+        Text(f"{_by(row.model, row.explainer, run)}: {row.reason}")
+        for row in rows_of(refused.head(SHOWN))
     ]
     return blocks
