@@ -66,10 +66,10 @@ def unexplained(said: Floats, found: Floats) -> float:
     Between 0 (proportional) and 1 (nothing in common, or the other way round); NaN where
     nothing that was hidden changed anything.
     """
-    own, cross, whole = said @ said, max(said @ found, 0.0), found @ found
+    own, cross, whole = float(said @ said), max(float(said @ found), 0.0), float(found @ found)
     if whole == 0:
         return float("nan")
-    return float(1 - (cross**2 / own if own > 0 else 0.0) / whole)
+    return 1 - (cross**2 / own if own > 0 else 0.0) / whole
 
 
 def window_sums(scores: Floats, starts: Ints, width: int) -> Floats:

@@ -180,4 +180,5 @@ def _mean(values: Floats) -> Floats:
     known = np.isfinite(values)
     total = np.where(known, values, 0).sum(1)
     found: Floats = np.full(len(values), np.nan)
-    return np.divide(total, known.sum(1), out=found, where=known.any(1))
+    np.divide(total, known.sum(1), out=found, where=known.any(1))
+    return found
