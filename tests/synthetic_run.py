@@ -48,6 +48,7 @@ def make_run(folder: Path, n: int = 40, *, hostile: str = "", better: bool = Tru
         },
         "target": {"label": positive, "read": "log_odds"},
         "biology": {"panel": "core_promoter", "shuffles": 20},
+        "as_published": {"word": "TATA", "motif": "TATA", "top": 10},
         "places": {f"cnn/{name}": f"attributions/cnn/{name}-0a1b2c" for name in EXPLAINERS},
         "versions": {"basewise": "0.1.0", "python": "3.11.9", "torch": "2.13.0"},
         "hashes": {"data": "4f3e2d1c0b9a8877", "model cnn": "0011223344556677"},
@@ -61,6 +62,7 @@ def make_run(folder: Path, n: int = 40, *, hostile: str = "", better: bool = Tru
             "faithfulness",
             "controls",
             "biology",
+            "as_published",
         ],
     }
     write_text(folder / "lock.json", json.dumps(lock))
@@ -82,6 +84,7 @@ def make_run(folder: Path, n: int = 40, *, hostile: str = "", better: bool = Tru
     _comparisons(folder, records, rng)
     _tests(folder)
     _biology(folder, records, positive)
+    _as_published(folder, positive, negative)
     return folder
 
 
@@ -516,3 +519,87 @@ def _edits(folder: Path, records: list[Record]) -> None:
         ],
     ).assign(model="cnn", explainer=["integrated_gradients"] * 2 + ["lime"])
     write_frame(folder / "biology" / "patterns.parquet", patterns, "patterns")
+
+
+def _as_published(folder: Path, positive: str, negative: str) -> None:
+    """Letters that mark the other class; signs that matched stretches do not bear out."""
+    enrichment = {"measure": "odds ratio", "n": 2960, "n_null": 2960, "with_hit": 681}
+    presence = [
+        enrichment
+        | dict(zip(("motif", "window", "label", "null"), named, strict=True))
+        | dict(zip(("observed", "expected", "effect", "low", "high", "p"), numbers, strict=True))
+        | {"q": numbers[-1], "reason": ""}
+        for named, numbers in (
+            (
+                ("TATA", "anywhere", positive, "other classes"),
+                (0.23, 0.527, 0.268, 0.24, 0.3, 1e-9),
+            ),
+            (
+                ("TATAWAW", "-35..-20", positive, "other classes"),
+                (0.025, 0.017, 1.48, 1.03, 2.14, 0.03),
+            ),
+            (
+                ("TATA", "anywhere", positive, "dinucleotide shuffles"),
+                (0.23, 0.31, 0.66, 0.6, 0.73, 1e-9),
+            ),
+        )
+    ]
+    about = {"model": "cnn", "explainer": "lime"}
+    signs = [
+        about
+        | dict(zip(("reading", "label", "tokens", "positive", "negative"), row, strict=True))
+        | {"share": share, "low": share - 0.1, "high": share + 0.1, "records": 30, "others": 0.5}
+        for row, share in (
+            (("by position", negative, 50, 10, 40), 0.2),
+            (("by position", positive, 40, 30, 10), 0.75),
+            (("last occurrence", negative, 45, 9, 36), 0.2),
+            (("last occurrence", positive, 36, 27, 9), 0.75),
+            (("other class", negative, 50, 40, 10), 0.8),
+            (("other class", positive, 40, 10, 30), 0.25),
+        )
+    ]
+    columns = ("token", "rank", "published", "count", "occurrences", "records", "expected")
+    counts = [
+        about
+        | dict(zip(columns, row, strict=True))
+        | {"effect": row[3] / row[6], "low": 0.7, "high": 1.2, "p": 0.6, "q": 0.6}
+        for row in (
+            ("", np.nan, 81, 90, 300, 60, 96.0),
+            ("GGGCG", 1.0, 70, 75, 200, 50, 64.0),
+            ("TATAA", 2.0, 50, 55, 160, 40, 52.0),
+        )
+    ]
+    attribution = [
+        about
+        | enrichment
+        | {
+            "motif": "TATAWAW",
+            "window": "-35..-20",
+            "label": label,
+            "null": null,
+            "measure": "standardised mean difference",
+            "observed": 0.01,
+            "expected": 0.02,
+            "effect": -0.12,
+            "low": -0.4,
+            "high": 0.16,
+            "p": 0.4,
+            "q": 0.4,
+            "reason": "",
+        }
+        for label in (negative, positive)
+        for null in ("same sequence", "same position")
+    ]
+    pair = {"model": "cnn", "first": "kernel_shap", "second": "lime", "tokens": 36, "same": 32}
+    rule = about | {"n": 40, "precision": 0.96, "coverage": 0.25, "least": 0.125, "most": 0.5}
+    for name, rows in {
+        "presence": presence,
+        "signs": signs,
+        "counts": counts,
+        "attribution": attribution,
+        "strings": [about | {"occurrences": 4640, "repeated": 400, "turned": 120}],
+        "pairs": [pair],
+        "borders": [{"model": "cnn", "places": 80, "whole": 40}],
+        "rules": [rule | {"explainer": "anchors", "units": 2.0}],
+    }.items():
+        write_frame(folder / "as_published" / f"{name}.parquet", pd.DataFrame(rows), name)

@@ -15,6 +15,7 @@ import pytest
 
 from basewise.picture.words import estimate
 from basewise.report import SECTIONS
+from basewise.report.as_published import as_published_sentences
 from basewise.report.blocks import Block, Callout, Details, Figure, Section, SubHeading, Table
 from basewise.store import read_frame, read_records, write_frame, write_records
 from basewise.study.results import Run, open_run
@@ -450,6 +451,30 @@ def test_warnings_come_first_and_return_in_the_limits(run: Run) -> None:
     assert "42 of 5,920 test sequences" in limits
     assert "not biology" in limits
     assert "true-positive ratio" in limits
+
+
+def test_a_published_reading_is_contradicted_by_its_own_numbers(run: Run) -> None:
+    said = " ".join(as_published_sentences(run)).replace("\N{NO-BREAK SPACE}", " ")
+    assert said in words(render("as_published", run))
+    for sentence in (
+        "Of 40 top tokens with TATA in promoter sequences, lime of cnn gives 30 a positive score "
+        "(75.0 %); for the other class it is 10 (25.0 %).",
+        "Kernel_shap and lime of cnn agree in the sign of 32 of 36 tokens that both have among "
+        "the top; had one of them explained the other class, in 4.",
+        "TATA stands in 23.0 % of promoter sequences and in 52.7 % of the others, odds ratio "
+        "0.268 [0.240, 0.300]: in these data the letters mark the others",
+        "TATAWAW at −35 to −20 of the start site: 2.50 % against 1.70 %, odds ratio 1.48",
+        "in 1 of 1 explanation tokens with TATA are not shown to be among the top 10 more often",
+        "published with 81 sequences that have such a token among the top; by position it is 90 "
+        "occurrences, and chance gives 96.0",
+        "2 majorities of signs of TATA tokens (of one class, in one explanation) cannot be said of "
+        "TATAWAW at −35 to −20",
+        "give 400 of 4,640 tokens in lime of cnn the score of a later one of the same letters; 120 "
+        "would change sign",
+        "hold it whole in 40 (50.0 %)",
+        "measured coverage from 12.5 % to 50.0 %, median 25.0 %",
+    ):
+        assert sentence in said
 
 
 def test_methods_hold_every_setting_version_hash_and_place(run: Run) -> None:

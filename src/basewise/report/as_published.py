@@ -42,6 +42,10 @@ __all__ = ["AsPublished", "as_published_sentences"]
 LEVEL = 0.05
 _NAMED, _LAST, _OTHER = "by position", "last occurrence", "other class"
 _SAME = "same sequence"
+_NULLS = {
+    _SAME: "matched stretches of the same sequence",
+    "same position": "the same place in sequences without it",
+}
 
 
 class _Found(NamedTuple):
@@ -194,8 +198,7 @@ def _marks_the_others(found: _Found) -> Iterator[str]:
     said = (
         f"The letters: {found.word} stands in {percent(letters.observed)} of {found.label} "
         f"sequences and in {percent(letters.expected)} of the others, odds ratio "
-        f"{_ratio(letters)}: it marks the others, and a model that gives it a positive score for "
-        f"{found.label} does not read that from these data."
+        f"{_ratio(letters)}: in these data the letters mark the others."
     )
     placed = [r for r in rows if r.motif == found.element and r.window != "anywhere"]
     if placed:
@@ -246,7 +249,7 @@ def _signs_without_match(found: _Found) -> Iterator[str]:
         return
     row, rows = max(bare, key=lambda pair: pair[0].tokens)
     numbers = listing(
-        f"{estimate(r.effect, r.low, r.high)} ({p_value(r.q)}) against the {r.null}" for r in rows
+        f"{_ratio(r)} ({p_value(r.q)}) against {_NULLS.get(r.null, r.null)}" for r in rows
     )
     where = _window(str(rows[0].window))
     place = "" if where == "anywhere" else f" at {where}"
@@ -499,9 +502,9 @@ def _count_table(frame: pd.DataFrame, title: str, *, together: bool = False) -> 
         for row in rows_of(frame)
     ]
     return Table(
-        f"{_capital(title)}: sequences with the string among the top, as published; then "
-        "occurrences among the top, in all, those that chance puts there, and their ratio with "
-        "its 95 % interval.",
+        f"{_capital(title)}, one row per {'explanation' if together else 'token'}: sequences with "
+        "the string among the top, as published; then occurrences among the top, in all, those "
+        "that chance puts there, and their ratio with its 95 % interval.",
         (
             "Explanation" if together else "Token",
             "As published",
