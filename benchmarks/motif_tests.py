@@ -5,8 +5,8 @@
 
 *False positives*: sequences without any signal, labels given at random, attributions and models
 that follow composition, place and sequence but no motif. Every repeat tests the core-promoter
-panel; counted are the repeats with any q below 0.05 (under this complete null that share is the
-false-discovery rate) and the tests with q below 0.05.
+panel; counted are the families (the motifs of one null) with any q below 0.05, which under this
+complete null is the false-discovery rate, and the tests with q below 0.05.
 
 *Power*: one motif of the panel, TATA in its place, has an effect of known size; counted are the
 repeats in which its q is below 0.05, to the right side.
@@ -202,20 +202,22 @@ def repeated(test: Test, n: int, effect: float, repeats: int, key: int) -> Itera
 
 
 def false_positives(test: Test, n: int, repeats: int, key: int) -> dict[str, object]:
-    """How many repeats, and how many tests, call a difference where there is none."""
+    """How many families of tests, and how many tests, call a difference where there is none."""
     begin = time.perf_counter()
     tables = list(repeated(test, n, 0.0, repeats, key))
-    called = [table["q"] < LEVEL for table in tables]
-    tested = [table["q"].notna() for table in tables]
-    nominal = np.concatenate([table["p"].dropna() for table in tables])
+    families = [rows for table in tables for _, rows in table.groupby(["null", "label"])]
+    families = [rows for rows in families if rows["q"].notna().any()]
+    called = sum(bool((rows["q"] < LEVEL).any()) for rows in families)
+    q, p = (np.concatenate([table[name].dropna() for table in tables]) for name in "qp")
     return {
         "test": test.name,
         "sequences": n,
         "repeats": repeats,
-        "repeats with q < 0.05": wilson(sum(map(any, called)), repeats),
-        "tests": sum(map(sum, tested)),
-        "tests with q < 0.05": wilson(sum(map(sum, called)), sum(map(sum, tested))),
-        "tests with p < 0.05": wilson(int((nominal < LEVEL).sum()), len(nominal)),
+        "families": len(families),
+        "with any q < 0.05": wilson(called, len(families)),
+        "tests": len(q),
+        "with q < 0.05": wilson(int((q < LEVEL).sum()), len(q)),
+        "with p < 0.05": wilson(int((p < LEVEL).sum()), len(p)),
         "seconds": time.perf_counter() - begin,
     }
 
@@ -273,7 +275,7 @@ def draw(curves: pd.DataFrame, null: pd.DataFrame, path: Path) -> None:
     )
     for axis, name in zip(axes, names, strict=True):
         own = curves[curves["test"] == name]
-        value, low, high, _ = null.loc[null["test"] == name, "repeats with q < 0.05"].iloc[0]
+        value, low, high, _ = null.loc[null["test"] == name, "with any q < 0.05"].iloc[0]
         for (n, rows), colour in zip(own.groupby("sequences"), ("#2a6f97", "#c1502e"), strict=True):
             shares = np.array([p[:3] for p in rows["power"]])
             effect = rows["effect"].to_numpy()
@@ -290,7 +292,7 @@ def draw(curves: pd.DataFrame, null: pd.DataFrame, path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=8)
         axis.legend(fontsize=7, frameon=False)
-    axes[0].set_ylabel("share of repeats with q < 0.05", fontsize=9)
+    axes[0].set_ylabel("share with q < 0.05", fontsize=9)
     figure.savefig(path, dpi=130)
 
 
