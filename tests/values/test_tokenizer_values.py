@@ -65,6 +65,18 @@ def test_nucleotide_transformer_equals_the_greedy_pattern(version: int):
         assert (tokens.spans[1:, 1] - tokens.spans[1:, 0]).tolist() == [len(p) for p in pieces]
 
 
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("bases", [0, 1, 5, 6, 7, 23, 24])
+def test_rows_without_n_are_encoded_alike_beside_one_with_n(version, bases):
+    tokenizer = NucleotideTransformer(version=version)
+    codes = np.random.default_rng(bases).integers(0, 4, (3, bases + 1)).astype(np.uint8)
+    codes[:, -1] = 4
+    ids, lengths = tokenizer.encode_codes(codes)  # the N behind all bases is a token more
+    whole = tokenizer.encode_codes(codes[:, :-1])
+    np.testing.assert_array_equal(whole.ids, ids[:, :-1])
+    np.testing.assert_array_equal(whole.lengths, lengths - 1)
+
+
 def test_bpe_by_hand(tmp_path: Path):
     tokenizer = Bpe(file=write_tiny_bpe(tmp_path / "tokenizer.json", "plain"))
     texts = tokenizer.vocabulary()

@@ -51,14 +51,20 @@ class NucleotideTransformer(Tokenizer):
         return {role: i for i, role in enumerate(_ROLES[:n])}
 
     def encode(self, sequence: str) -> Tokens:
-        codes = check_letters(sequence)[None]
-        starts = np.flatnonzero(_pieces(codes)[0][0])
-        spans = np.stack([starts, np.append(starts[1:], len(sequence))[: len(starts)]], axis=1)
-        return Tokens(self.encode_codes(codes).ids[0], np.concatenate([[[0, 0]], spans]))
+        codes, b = check_letters(sequence)[None], len(sequence)
+        if "N" in sequence.upper():
+            edges = np.append(np.flatnonzero(_pieces(codes)[0][0]), b)
+        else:
+            edges = np.concatenate([np.arange(0, b // 6 * 6, 6), np.arange(b // 6 * 6, b + 1)])
+        spans = np.zeros((len(edges), 2), int)
+        spans[1:, 0], spans[1:, 1] = edges[:-1], edges[1:]
+        return Tokens(self.encode_codes(codes).ids[0], spans)
 
     def encode_codes(self, codes: Codes) -> Encoded:
-        starts, six = _pieces(check_codes(codes))
-        order, first = ATCG_CODES[codes], len(_SPECIAL[self.version])
+        order, first = ATCG_CODES[check_codes(codes)], len(_SPECIAL[self.version])
+        if not (codes == N).any():
+            return self._unbroken(order, first)
+        starts, six = _pieces(codes)
         ids = order.astype(np.int64) + first + 4**6
         numbers = kmer_numbers(order, 6)
         ids[:, : numbers.shape[1]][six] = numbers[six] + first
@@ -68,6 +74,18 @@ class NucleotideTransformer(Tokenizer):
         rows, bases = np.nonzero(starts)
         packed[rows, np.cumsum(starts, axis=1)[rows, bases]] = ids[rows, bases]
         return Encoded(packed, lengths)
+
+    def _unbroken(self, order: Codes, first: int) -> Encoded:
+        """Rows without N, whose tokens stand one below the other."""
+        n, b = order.shape
+        end = b // 6 * 6
+        sixes = order[:, :end].reshape(n, -1, 6) @ 4 ** np.arange(6)[::-1]
+        ids = np.empty((n, 1 + sixes.shape[1] + b - end), np.int64)
+        ids[:, 0] = self.special["cls"]
+        ids[:, 1 : 1 + sixes.shape[1]] = sixes + first
+        ids[:, 1 + sixes.shape[1] :] = order[:, end:]
+        ids[:, 1 + sixes.shape[1] :] += first + 4**6
+        return Encoded(ids, np.full(n, ids.shape[1]))
 
 
 def _pieces(codes: Codes) -> tuple[Bools, Bools]:
