@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -71,6 +72,8 @@ class Game:
     Attributes
     ----------
     n_units, draws : int
+    ends : (2, u) bool
+        The coalition of all units and the empty one.
     full, empty : float
         Values with every unit present, and with none.
     """
@@ -79,12 +82,8 @@ class Game:
         self.n_units, self.draws = n_units, draws
         self._seen: dict[Key, float] = {}
         self._drawn: dict[Key, Floats] = {}
+        self.ends = _ends(n_units)
         self._full, self._empty = keys_of(self.ends)
-
-    @property
-    def ends(self) -> Bools:
-        """The coalition of all units and the empty one, (2, u)."""
-        return np.stack([np.ones(self.n_units, bool), np.zeros(self.n_units, bool)])
 
     @property
     def full(self) -> float:
@@ -152,6 +151,14 @@ class Game:
             found: Estimate = stop.value
             return found
         return None
+
+
+@lru_cache
+def _ends(n_units: int) -> Bools:
+    """All units, and none, (2, u); shared by games, so not to be written to."""
+    ends = np.repeat([[True], [False]], n_units, axis=1)
+    ends.flags.writeable = False
+    return ends
 
 
 def error_of_draws(game: Game, estimator: Callable[[], Callable[[Game], Play]]) -> Floats | None:
