@@ -17,7 +17,7 @@ from transformers import PreTrainedConfig
 from transformers.modeling_outputs import TokenClassifierOutput
 
 from basewise.models.cnn import Block
-from basewise.models.onehot import Conv, MaskedBatchNorm, OneHotNetwork, masked
+from basewise.models.onehot import Conv, MaskedBatchNorm, OneHotNetwork
 
 __all__ = ["BaseCnn", "BaseCnnConfig"]
 
@@ -97,7 +97,7 @@ class BaseCnn(OneHotNetwork):
         return (one + other.flip(1)) / 2, [layer[: len(x)] for layer in layers]
 
     def _strand(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        layers = [masked(self.stem(x), mask)]
+        layers = [self.stem(x)]
         for block in self.blocks:
             layers.append(block(layers[-1], mask))
         x = functional.gelu(self.norm(layers[-1], mask))

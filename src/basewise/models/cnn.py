@@ -99,7 +99,7 @@ class ChannelDropout(nn.Module):
 
 
 class Block(nn.Module):
-    """x + conv1(act(norm(conv_k(act(norm(x))))))"""
+    """x + conv1(act(norm(conv_k(act(norm(x)))))), where only conv_k looks sideways."""
 
     def __init__(self, config: CnnConfig, dilation: int) -> None:
         super().__init__()
@@ -111,9 +111,9 @@ class Block(nn.Module):
         self.conv2 = Conv(c, c, 1, bias=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        y = masked(self.conv1(functional.gelu(self.norm1(x, mask))), mask)
+        y = self.conv1(masked(functional.gelu(self.norm1(x, mask)), mask))
         y = self.conv2(self.drop(functional.gelu(self.norm2(y, mask))))
-        return masked(x + y, mask)
+        return x + y
 
 
 class PositionHead(nn.Module):
@@ -171,10 +171,10 @@ class Member(nn.Module):
         x = self.stem(x)
         if self.place is not None:
             x = x + self.place[: x.shape[1]].to(x.dtype)
-        layers = [masked(x, mask)]
+        layers = [x]
         for block in self.blocks:
             layers.append(block(layers[-1], mask))
-        x = masked(functional.gelu(self.norm(layers[-1], mask)), mask)
+        x = functional.gelu(self.norm(layers[-1], mask))
         return self.head(x, mask), layers
 
 

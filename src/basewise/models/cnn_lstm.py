@@ -113,7 +113,8 @@ def _pooled(x: Tensor, mask: Tensor | None, width: int) -> Tensor:
         return x
     x = masked(x, mask, -torch.inf).transpose(1, 2)
     pooled = nn.functional.max_pool1d(x, width, ceil_mode=True).transpose(1, 2)
-    return masked(pooled, _every(mask, width))
+    real = _every(mask, width)  # filled in, since zero times infinity is no number
+    return pooled if real is None else pooled.masked_fill(~real.unsqueeze(-1), 0.0)
 
 
 class CnnLstmForSequenceClassification(OneHotNetwork):

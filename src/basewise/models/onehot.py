@@ -46,7 +46,11 @@ class OneHot(nn.Module):
 
 def masked(x: Tensor, mask: Tensor | None, value: float = 0.0) -> Tensor:
     """Rows (n, b, c) with `value` where the mask (n, b) says there is no base."""
-    return x if mask is None else x.masked_fill(~mask.unsqueeze(-1), value)
+    if mask is None:
+        return x
+    if value == 0:  # multiplied: more than twice as fast as filling in
+        return x * mask.unsqueeze(-1)
+    return x.masked_fill(~mask.unsqueeze(-1), value)
 
 
 class Conv(nn.Conv1d):
@@ -86,11 +90,14 @@ class Conv(nn.Conv1d):
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
-    """Batch normalisation of rows (n, b, c) whose statistics count bases only, never pads."""
+    """Batch normalisation of rows (n, b, c) whose statistics count bases only, never pads.
+
+    What it gives for pads means nothing; a layer behind it that looks sideways masks them.
+    """
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is None or not self.training:  # in evaluation nothing is counted
-            return masked(super().forward(x.reshape(-1, x.shape[-1])).view(x.shape), mask)
+            return super().forward(x.reshape(-1, x.shape[-1])).view(x.shape)
         y = torch.zeros_like(x)
         y[mask] = super().forward(x[mask]).to(y.dtype)
         return y
