@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -79,6 +81,7 @@ def test_auto_takes_few_bits_where_they_are_worth_it(name: str, monkeypatch: Any
     found = {}
     for speed in (0.5, 9.0):
         monkeypatch.setattr(precision, "_SPEEDS", {})
+        monkeypatch.setattr(precision, "_KNOWN", {})
         monkeypatch.setattr(precision, "_seconds", _alternating(speed))
         monkeypatch.setattr(precision, "NOISE", np.inf)
         found[speed] = bw.explain(
@@ -125,17 +128,45 @@ def test_gradients_and_predictions_stay_in_full() -> None:
     np.testing.assert_allclose(a[0].scores, b[0].scores, atol=1e-7)
 
 
-def test_the_sample_is_small() -> None:
-    model = tiny_cnn()
+@contextmanager
+def rows_seen(network: nn.Module) -> Iterator[list[int]]:
+    """Rows of every forward pass of the network, and of copies made of it meanwhile."""
     seen: list[int] = []
-    handle = model.network.register_forward_pre_hook(
+    handle = network.register_forward_pre_hook(
         lambda module, args, kwargs: seen.append(len(kwargs["input_ids"])), with_kwargs=True
     )
     try:
-        many = records(tuple(range(12, 30)))
-        found = bw.explain(replace(model, precision="auto"), many, "occlusion", "a")
+        yield seen
     finally:
         handle.remove()
+
+
+def test_precisions_are_compared_once_for_a_question_and_weights() -> None:
+    model = replace(tiny_cnn(), precision="bfloat16")
+
+    def explained(**settings: Any) -> tuple[int, bw.Attribution]:
+        with rows_seen(model.network) as seen:
+            (a,) = bw.explain(model, records((12,)), "occlusion", "a", **settings)
+        return sum(seen), a
+
+    (first, a), (again, b) = explained(), explained()
+    assert first > again == a.evaluations
+    np.testing.assert_array_equal(a.scores, b.scores)
+    assert a.extras == b.extras
+    other, c = explained(units={"type": "windows", "size": 3})
+    assert other > c.evaluations  # another question
+    with torch.no_grad():
+        next(model.network.parameters()).mul_(2.0)
+    changed, c = explained()
+    assert changed > c.evaluations  # other weights
+    assert a.extras["bfloat16_error"] != c.extras["bfloat16_error"]
+
+
+def test_the_sample_is_small() -> None:
+    model = tiny_cnn()
+    with rows_seen(model.network) as seen:
+        many = records(tuple(range(12, 30)))
+        found = bw.explain(replace(model, precision="auto"), many, "occlusion", "a")
     paid = sum(a.evaluations for a in found)
     # Ends of two scouts, then the sample: values, and two timings, in each precision.
     assert sum(seen) <= paid + 2 * 2 + 2 * 3 * 2 * SAMPLE

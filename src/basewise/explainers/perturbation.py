@@ -91,7 +91,7 @@ class Perturbation(ABC):
                 yield i, Grouped(board, units.unit) if units.rest else board, seats[i].estimator()
 
         settings = settings_of(self)
-        evaluator = Evaluator(model, target)
+        evaluator = Evaluator(model, target, f"{Registry.name_of(self)} {settings}")
         if evaluator.undecided and records:
             exact = Evaluator(replace(model, precision="full"), target)
             some = sorted({0, len(records) // 2})
@@ -121,8 +121,11 @@ class Perturbation(ABC):
         return [found[i] for i in range(len(records))]
 
     def _estimator(self, rng: np.random.Generator) -> Callable[[Game], Play]:
-        """The estimator with random numbers of its own: each begins with the same."""
-        return partial(self.estimate, rng=deepcopy(rng))
+        """The estimator with random numbers of its own: each begins with the same.
+
+        One draw needs one estimator, and copying costs more than some of them do.
+        """
+        return partial(self.estimate, rng=deepcopy(rng) if self.masking.draws > 1 else rng)
 
 
 class _Seat(NamedTuple):

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from basewise.errors import CapabilityError, DataError
 from basewise.models.batch import BatchSize, borrowed, join
-from basewise.models.precision import Comparison, compared, halved
+from basewise.models.precision import Comparison, compared, halved, known, remember
 from basewise.models.reading import read
 from basewise.models.switchboards import Variants
 from basewise.types import Floats, Target
@@ -43,6 +44,9 @@ class Evaluator:
     ----------
     model : Model
     target : Target
+    question : str or None
+        What is going to be asked, such as an explainer and its settings: the precision found
+        sound for it holds for later evaluators of the same question, until the weights change.
 
     Raises
     ------
@@ -50,12 +54,16 @@ class Evaluator:
         If the model gives a value that is no finite number.
     """
 
-    def __init__(self, model: Model, target: Target):
-        self.model, self.target = model, target
+    def __init__(self, model: Model, target: Target, question: str | None = None):
+        self.model, self.target, self._question = model, target, question
         self.size = BatchSize.of(model)
         self.undecided = model.precision != "full"
         self.comparison: Comparison | None = None
         self._full = model
+        if self.undecided and question is not None:
+            self.comparison = known(model.network, self._key)
+            if self.comparison is not None:
+                self._choose()
 
     def __call__(self, asked: Asked) -> list[Floats]:
         """Values averaged over draws, (n,), for each pair of a board and n wishes."""
@@ -72,6 +80,10 @@ class Evaluator:
             while queue:
                 queue = self._batch(asked, found, queue)
         return found
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        return self.model.device, self.target, self._question
 
     def decide(self, asked: Asked) -> None:
         """Choose the numbers to calculate with by some rows of what will be asked for.
@@ -102,8 +114,17 @@ class Evaluator:
             partial(full.by_draw, some),
             partial(half.by_draw, some),
         )
-        if self.model.precision == "bfloat16" or self.comparison.worth_it:
-            self.model, self.size = half.model, half.size
+        if self._question is not None:
+            remember(self.model.network, self._key, self.comparison)
+        self._choose(network)
+
+    def _choose(self, few: nn.Module | None = None) -> None:
+        """Go on in bfloat16, with this copy of the network or a new one, where that is sound."""
+        self.undecided = False
+        if self.model.precision == "bfloat16" or (self.comparison and self.comparison.worth_it):
+            self.size = BatchSize.of(self.model, "bfloat16")
+            network = few or halved(self.model.network) or self.model.network
+            self.model = replace(self.model, network=network, precision="full")
 
     @property
     def extras(self) -> dict[str, float]:

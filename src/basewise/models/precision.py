@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from weakref import WeakKeyDictionary
@@ -22,7 +22,16 @@ from transformers import PreTrainedModel
 
 from basewise.types import Floats
 
-__all__ = ["FASTER", "NOISE", "Comparison", "Precision", "compared", "halved"]
+__all__ = [
+    "FASTER",
+    "NOISE",
+    "Comparison",
+    "Precision",
+    "compared",
+    "halved",
+    "known",
+    "remember",
+]
 
 Precision = Literal["full", "auto", "bfloat16"]
 """What a network calculates with while perturbed rows are evaluated. full: the numbers it came
@@ -80,6 +89,25 @@ def _half(weight: torch.Tensor) -> torch.Tensor:
 
 
 _SPEEDS: WeakKeyDictionary[nn.Module, dict[torch.device, float]] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[int, Hashable], Comparison]] = WeakKeyDictionary()
+
+
+def known(network: nn.Module, question: Hashable) -> Comparison | None:
+    """What was found for the same question, as long as nobody wrote to the weights."""
+    return _KNOWN.get(network, {}).get((_state(network), question))
+
+
+def remember(network: nn.Module, question: Hashable, found: Comparison) -> None:
+    """Keep what was found; only that of the weights as they are now."""
+    state = _state(network)
+    kept = {key: each for key, each in _KNOWN.get(network, {}).items() if key[0] == state}
+    _KNOWN[network] = kept | {(state, question): found}
+
+
+def _state(network: nn.Module) -> int:
+    """Where the weights lie and how often each was written to."""
+    weights = [*network.parameters(), *network.buffers()]
+    return hash(tuple((w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights))
 
 
 def compared(
