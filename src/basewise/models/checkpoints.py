@@ -30,7 +30,7 @@ from basewise.errors import ConfigError, WeightsError
 from basewise.models import NETWORKS
 from basewise.models.heads import Head
 from basewise.models.network import Network, State
-from basewise.models.nucleotide_transformer import honour_inputs_embeds
+from basewise.models.nucleotide_transformer import honour_inputs_embeds, one_pass_gelu
 
 __all__ = ["Task", "load_network", "max_tokens", "quiet", "read_config", "read_weights"]
 
@@ -423,6 +423,7 @@ def _foreign(
     )
     if config.model_type == "esm":
         honour_inputs_embeds(network)
+        one_pass_gelu(network)
     network.register_forward_pre_hook(_explicit_attention, with_kwargs=True)
     network.register_forward_hook(_fast_attention, always_call=True)
     return network  # type: ignore[no-any-return]
