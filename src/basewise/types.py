@@ -24,6 +24,7 @@ __all__ = [
     "Interval",
     "Ints",
     "Kind",
+    "Precision",
     "Read",
     "Record",
     "Span",
@@ -66,6 +67,12 @@ class Span(NamedTuple):
     start: int
     end: int
     name: str = ""
+
+
+Precision = Literal["full", "auto", "bfloat16"]
+"""What a network calculates with while perturbed rows are evaluated. full: the numbers it came
+with. bfloat16: rounded copies of its weights. auto: those where they are faster and their noise is
+small on a sample; see `basewise.models.precision`."""
 
 
 @dataclass(frozen=True, slots=True)

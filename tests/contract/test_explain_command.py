@@ -86,6 +86,8 @@ def test_the_same_command_again_does_nothing_and_another_setting_everything(
     assert (done.code, out.stat().st_mtime_ns) == (0, before)
     explain(out, "--set", "units={type='windows', size=10}")
     assert {len(a.scores) for a in read_attributions(out)} == {4}
+    explain(out, "--precision", "bfloat16")
+    assert {a.extras["bfloat16"] for a in read_attributions(out)} == {1.0}
 
 
 def test_an_interruption_leaves_whole_parts_and_the_same_command_continues(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 import basewise as bw
-from basewise.errors import CapabilityError
+from basewise.errors import CapabilityError, ConfigError
 from basewise.models import precision
 from basewise.models.evaluator import SAMPLE
 from basewise.models.precision import Comparison, compared, halved
@@ -170,3 +171,13 @@ def test_the_sample_is_small() -> None:
     paid = sum(a.evaluations for a in found)
     # Ends of two scouts, then the sample: values, and two timings, in each precision.
     assert sum(seen) <= paid + 2 * 2 + 2 * 3 * 2 * SAMPLE
+
+
+def test_a_loaded_model_has_the_precision_asked_for(tmp_path: Path) -> None:
+    tiny_cnn().save(tmp_path)
+    assert bw.Model.load(tmp_path).precision == "full"
+    model = bw.Model.load(tmp_path, precision="bfloat16")
+    (a,) = bw.explain(model, records((7,)), "occlusion", "a")
+    assert a.extras["bfloat16"] == 1
+    with pytest.raises(ConfigError, match="'half' is none of full, auto, bfloat16"):
+        bw.Model.load(tmp_path, precision="half")  # type: ignore[arg-type]

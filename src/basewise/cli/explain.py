@@ -26,6 +26,14 @@ class PictureFormat(StrEnum):
     PNG = "png"
 
 
+class Evaluated(StrEnum):
+    """What perturbed rows are evaluated with; see `basewise.types.Precision`."""
+
+    FULL = "full"
+    AUTO = "auto"
+    BFLOAT16 = "bfloat16"
+
+
 def explain(
     sequences: Annotated[Path, typer.Argument(help="CSV, TSV, FASTA or Parquet.")],
     model: Annotated[
@@ -40,6 +48,9 @@ def explain(
         list[str] | None,
         typer.Option("--set", help="A setting, as in --set units=bases --set evaluations=512."),
     ] = None,
+    precision: Annotated[
+        Evaluated, typer.Option("--precision", help="What perturbed rows are evaluated with.")
+    ] = Evaluated.FULL,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     check: Annotated[
         bool, typer.Option("--check", help="Say what it would cost, and write nothing.")
@@ -76,7 +87,7 @@ def explain(
     if picture:
         check_writable(picture / f"1.{picture_format}")
         check_format(f".{picture_format}")
-    loaded = Model.load(model)
+    loaded = Model.load(model, precision=precision.value)
     built = EXPLAINERS.build({"type": explainer} | _settings(setting or []))
     read_as = loaded.target(target)
     records = read_file(sequences, sequence, label, on_error)
@@ -90,7 +101,8 @@ def explain(
         return
     weights = files_digest(checkpoint_folder(model))
     asked = (explainer, settings_of(built), str(read_as), weights, digest(records), seed, PART)
-    mark, parts = fingerprint("explain", *asked), out.with_name(f"{out.name}.parts")
+    mark = fingerprint("explain", *asked, precision.value)
+    parts = out.with_name(f"{out.name}.parts")
     if mark_of(out) == mark:
         Terminal().note(f"{out} holds all of this already.")
     else:

@@ -10,19 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from basewise.errors import CapabilityError, DataError, StoreError, WeightsError
+from basewise.errors import CapabilityError, ConfigError, DataError, StoreError, WeightsError
 from basewise.models.batch import Batch, BatchSize, borrowed
 from basewise.models.foreign import FunctionNetwork, OneHotModule
 from basewise.models.hub import checkpoint_folder, licence_of
 from basewise.models.onehot import OneHotNetwork
-from basewise.models.precision import Precision
 from basewise.models.reading import LANGUAGE_MODEL, Outputs, as_target, probabilities
 from basewise.registry import settings_of
 from basewise.sequence.alphabet import ILLEGAL, LETTERS, encode
@@ -31,7 +30,7 @@ from basewise.tokenize import Tokenizer
 from basewise.tokenize.labelling import Labelling, spans_of
 from basewise.tokenize.nucleotide import Nucleotide
 from basewise.tokenize.published import NoTokenizer, published_tokenizer
-from basewise.types import Codes, Floats, Ints, Record, Target
+from basewise.types import Codes, Floats, Ints, Precision, Record, Target
 
 if TYPE_CHECKING:
     from basewise.models.checkpoints import Task
@@ -64,7 +63,7 @@ class Model:
     batch_tokens : int or None
         Tokens per batch; found by trying when None.
     precision : str
-        What perturbed rows are evaluated with: `full`, `auto` or `bfloat16`; see `Precision`.
+        What perturbed rows are evaluated with: `full`, `auto` or `bfloat16`; see `types.Precision`.
         Predictions and gradients are always in full.
     licence : str or None
         Of the checkpoint, where it names one; kept by what is trained from it.
@@ -95,6 +94,7 @@ class Model:
         head: Task | None = None,
         pooling: str | None = None,
         labelling: Labelling | None = None,
+        precision: Precision = "full",
         name: str | None = None,
     ) -> Model:
         """Load a model from a folder or from the hub; no code but basewise's own is executed.
@@ -121,6 +121,8 @@ class Model:
             What a new sequence classifier reads; see `basewise.models.heads.Pooling`.
         labelling : Labelling, optional
             How labels of bases and tokens become each other; that which was saved, otherwise.
+        precision : str
+            What perturbed rows are evaluated with: `full`, `auto` or `bfloat16`.
         name : str, optional
             Printed beside every score; otherwise that of the folder or repository.
 
@@ -130,11 +132,14 @@ class Model:
             If the source is not a whole checkpoint of a known architecture, or does not go
             with the tokenizer or the labels.
         ConfigError
-            If the architecture has no such head or pooling.
+            If the architecture has no such head or pooling, or there is no such precision.
         """
         from basewise.models.adapters import read_adapters
         from basewise.models.checkpoints import load_network
 
+        if precision not in get_args(Precision):
+            allowed = ", ".join(get_args(Precision))
+            raise ConfigError(f"precision = {precision!r} is none of {allowed}.")
         folder = checkpoint_folder(source, revision)
         network = load_network(folder, head=head, labels=labels if head else None, pooling=pooling)
         read_adapters(network, folder)
@@ -157,6 +162,7 @@ class Model:
             labels=_labels(folder, network, labels),
             name=name,
             outputs=_outputs(network),
+            precision=precision,
             licence=licence,
             labelling=labelling or Labelling(**card.get("labelling", {})),
         )

@@ -12,7 +12,6 @@ import copy
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -26,19 +25,14 @@ __all__ = [
     "FASTER",
     "NOISE",
     "Comparison",
-    "Precision",
     "compared",
     "halved",
     "known",
     "remember",
 ]
 
-Precision = Literal["full", "auto", "bfloat16"]
-"""What a network calculates with while perturbed rows are evaluated. full: the numbers it came
-with. bfloat16: rounded copies of its weights. auto: those where they are at least `FASTER` and
-their noise is at most `NOISE` on a sample."""
-
 FASTER, NOISE = 1.2, 0.05
+"""`auto` takes bfloat16 where it is at least so many times as fast, with at most such noise."""
 
 
 @dataclass(frozen=True)

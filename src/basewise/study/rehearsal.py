@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -67,7 +68,7 @@ def untrained_models(
             _check_labels(model, records)
             for some in records.values():
                 _check_lengths(model, some)
-        yield name, model
+        yield name, replace(model, precision=study.about.precision)
 
 
 @contextmanager

@@ -227,7 +227,7 @@ class _Runner:
                 write_text(self.folder / "metrics" / "training" / f"{name}.json", about)
                 self.steps.record(key, said)
                 self.log("trained", model=name)
-            models[name] = Model.load(place, name=name)
+            models[name] = Model.load(place, name=name, precision=self.study.about.precision)
             self.lock["hashes"][key] = files_digest(place)
         self.holds("train")
         return models
@@ -304,6 +304,7 @@ class _Runner:
             self.lock["hashes"]["explained"],
             self.lock["hashes"][f"model {model}"],
             self.seed,
+            self.study.about.precision,
             PART,
         )
         return self.folder / "attributions" / model / f"{explainer}-{said}"

@@ -15,7 +15,7 @@ from basewise.errors import ConfigError, UnknownName, nearest
 from basewise.evaluate import CONTROLS, DEFAULT_CONTROLS
 from basewise.explainers import EXPLAINERS
 from basewise.registry import Registry, component, settings_of
-from basewise.types import Read, Target
+from basewise.types import Precision, Read, Target
 
 if TYPE_CHECKING:
     from basewise.evaluate.faithfulness import Faithfulness
@@ -76,6 +76,9 @@ class About:
         Everything random derives from it.
     explained : int
         Test records that are explained, drawn with the seed; 0: all.
+    precision : str
+        What perturbed rows are evaluated with: `full`, or `auto` for bfloat16 where it is
+        faster and its noise small on a sample, or `bfloat16`.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -83,6 +86,7 @@ class About:
     question: str = ""
     seed: Annotated[int, Field(ge=0)] = 0
     explained: Annotated[int, Field(ge=0)] = 500
+    precision: Precision = "full"
 
 
 @component
