@@ -42,10 +42,18 @@ def tables(found: Section) -> Iterator[Table]:
 
 def test_each_explainer_has_a_sentence_with_what_it_fails(run: Run) -> None:
     said = control_sentences(run)
-    assert said[0] == "integrated_gradients on cnn passes 2 of 2 controls."
-    assert said[3] == "occlusion on cnn passes 1 of 2 controls; it fails random layers."
+    assert (
+        said[0]
+        == "integrated_gradients on cnn passes 2 of 2 controls; it owes nothing to other strand."
+    )
+    assert said[3] == (
+        "occlusion on cnn passes 1 of 2 controls; it fails random layers; it owes nothing to other "
+        "strand."
+    )
     change(run, "controls", lambda f: f["control"] == "random_scores", outcome="undecided")
-    assert control_sentences(run)[0].endswith("1 of 2 controls; undecided is random scores.")
+    assert control_sentences(run)[0].startswith(
+        "integrated_gradients on cnn passes 1 of 2 controls; undecided is random scores; it owes"
+    )
 
 
 def test_each_control_of_each_explainer_has_a_line_with_its_threshold(run: Run) -> None:
@@ -55,7 +63,7 @@ def test_each_control_of_each_explainer_has_a_line_with_its_threshold(run: Run) 
         "random scores", "integrated_gradients", "pass", "2.10 [2.00, 2.20]", "above 0", "20",
     )  # fmt: skip
     assert first.rows[7][1:3] == ("occlusion", "fail")
-    assert first.rows[7][4] == "−0.200 to 0.200"
+    assert first.rows[7][4] == "−0.2 to 0.2"
     assert first.rows[8][2] == "not expected"
     reasons = [b for b in section(run).blocks if isinstance(b, Bullets)][1]
     assert len(reasons.items) == 3  # once per control, where all explainers have the same

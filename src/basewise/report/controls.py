@@ -83,6 +83,8 @@ def control_sentences(run: Run) -> list[str]:
             sentence += f"; it fails {listing(failed)}"
         if open_:
             sentence += f"; undecided {'is' if len(open_) == 1 else 'are'} {listing(open_)}"
+        if free := by.get("not expected", []):
+            sentence += f"; it owes nothing to {listing(free)}"
         found.append(f"{sentence}.")
     return found
 
@@ -185,8 +187,8 @@ def _order(control: str) -> int:
 
 def _wanted(row: Any) -> str:
     if row.side == "within":
-        return f"{MINUS}{number(row.threshold)} to {number(row.threshold)}"
-    return f"{row.side} {number(row.threshold)}"
+        return f"{MINUS}{row.threshold:g} to {row.threshold:g}"
+    return f"{row.side} {row.threshold:g}"
 
 
 def _reasons(frame: pd.DataFrame) -> list[Markup]:
