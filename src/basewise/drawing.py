@@ -33,6 +33,9 @@ class Picture:
 
     svg: str
 
+    def __repr__(self) -> str:
+        return f"Picture({len(self.svg):,} characters of SVG; save it, or show it in a notebook)"
+
     def save(self, path: str | Path, *, scale: float = 2.0) -> None:
         """Write the picture, whole or not at all, as the ending of the name says.
 
