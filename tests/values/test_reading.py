@@ -153,6 +153,17 @@ def test_skipped_rows_are_counted_in_the_log(file, caplog: pytest.LogCaptureFixt
     assert "skipped 6 of 9 rows: " in caplog.text
 
 
+def test_columns_that_may_hold_labels_are_named(file, caplog: pytest.LogCaptureFixture):
+    path = file("dna,is_promoter,dose\nACGT,0,3\nGGCC,1,4\n")
+    with caplog.at_level(logging.WARNING, logger="basewise"):
+        assert [record.label for record in read(path)] == [None, None]
+    assert "no labels were read" in caplog.text
+    assert "is_promoter, dose" in caplog.text
+    caplog.clear()
+    assert [record.label for record in read(path, label="is_promoter")] == ["0", "1"]
+    assert not caplog.text
+
+
 def test_contradictory_labels_are_warned_of_and_kept(file, caplog: pytest.LogCaptureFixture):
     path = file("sequence,label\nACGT,0\nacgt,1\nCCCC,1\nCCCC,1\n")
     with caplog.at_level(logging.WARNING, logger="basewise"):

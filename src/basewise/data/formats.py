@@ -50,7 +50,10 @@ class Problem(NamedTuple):
 
 @dataclass
 class Columns:
-    """The rows of a file, column by column, as text; `None` for a column that it lacks."""
+    """The rows of a file, column by column, as text; `None` for a column that it lacks.
+
+    `unread` names the columns of a table that were taken for nothing.
+    """
 
     lines: Sequence[int]
     sequences: list[str]
@@ -59,6 +62,7 @@ class Columns:
     loci: list[Interval] | None = None
     problems: list[Problem] = field(default_factory=list)
     unit: str = "line"
+    unread: list[str] = field(default_factory=list)
 
 
 class Wanted(NamedTuple):
@@ -121,7 +125,14 @@ def _table(path: Path, content: bytes, wanted: Wanted) -> Columns:
         at = found[what]
         return None if at is None else [cell.strip() for cell in map(itemgetter(at), rows)]
 
-    return Columns(lines, cells("sequence") or [], cells("id"), cells("label"), problems=problems)
+    return Columns(
+        lines,
+        cells("sequence") or [],
+        cells("id"),
+        cells("label"),
+        problems=problems,
+        unread=[name for i, name in enumerate(names) if i not in found.values()],
+    )
 
 
 def _rows(path: Path, text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
@@ -267,7 +278,14 @@ def _parquet(path: Path, content: bytes, wanted: Wanted) -> Columns:
         return None if i is None else [(cell or "").strip() for cell in texts[names[i]]]
 
     rows = range(1, table.num_rows + 1)
-    return Columns(rows, cells("sequence") or [], cells("id"), cells("label"), unit="row")
+    return Columns(
+        rows,
+        cells("sequence") or [],
+        cells("id"),
+        cells("label"),
+        unit="row",
+        unread=[name for name in names if name not in used],
+    )
 
 
 def _refuse(wanted: Wanted, what: str, format: str) -> None:

@@ -177,6 +177,13 @@ def read_report(
         )
     elif report.problems:
         log.warning("%s: %s", path, report.say())
+    if columns.labels is None and columns.unread:
+        log.warning(
+            "%s: no labels were read, for no column is named label or class; columns not used: "
+            "%s. Name one by label (--label) if it holds them.",
+            path,
+            ", ".join(columns.unread),
+        )
     if not report.records:
         raise DataError(f"{path} holds no sequence that can be read ({report.rows} rows).")
     return report
