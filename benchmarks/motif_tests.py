@@ -207,7 +207,7 @@ def false_positives(test: Test, n: int, repeats: int, key: int) -> dict[str, obj
     tables = list(repeated(test, n, 0.0, repeats, key))
     families = [rows for table in tables for _, rows in table.groupby(["null", "label"])]
     families = [rows for rows in families if rows["q"].notna().any()]
-    called = sum(bool((rows["q"] < LEVEL).any()) for rows in families)
+    called = sum(map(claimed, families))
     q, p = (np.concatenate([table[name].dropna() for table in tables]) for name in "qp")
     return {
         "test": test.name,
@@ -218,8 +218,34 @@ def false_positives(test: Test, n: int, repeats: int, key: int) -> dict[str, obj
         "tests": len(q),
         "with q < 0.05": wilson(int((q < LEVEL).sum()), len(q)),
         "with p < 0.05": wilson(int((p < LEVEL).sum()), len(p)),
+        "by null": {
+            null: wilson(sum(map(claimed, of)), len(of)) for null, of in by_null(families).items()
+        },
+        "claims against every null": wilson(sum(map(claims, tables)), len(tables)),
         "seconds": time.perf_counter() - begin,
     }
+
+
+def claimed(rows: pd.DataFrame) -> bool:
+    """Whether any q is below the level."""
+    return bool((rows["q"] < LEVEL).any())
+
+
+def by_null(families: Sequence[pd.DataFrame]) -> dict[str, list[pd.DataFrame]]:
+    """The families of each null."""
+    found: dict[str, list[pd.DataFrame]] = {}
+    for rows in families:
+        found.setdefault(str(rows["null"].iloc[0]), []).append(rows)
+    return found
+
+
+def claims(table: pd.DataFrame) -> bool:
+    """Whether any motif differs from every null of the table, to one side."""
+    nulls = table["null"].nunique()
+    for _, rows in table[table["q"] < LEVEL].groupby(["motif", "label"]):
+        if len(rows) == nulls and rows["effect"].gt(0).nunique() == 1:
+            return True
+    return False
 
 
 def power(test: Test, n: int, repeats: int, key: int) -> Iterator[dict[str, object]]:
@@ -248,6 +274,8 @@ def cell(name: str, value: object) -> str:
     """A value as a table of `docs/benchmarks.md` shows it."""
     if isinstance(value, list | tuple):
         return share(value)
+    if isinstance(value, dict):
+        return "; ".join(f"{null}: {share(found)}" for null, found in value.items())
     if name == "seconds":
         return f"{value:.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)

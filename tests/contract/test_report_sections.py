@@ -337,7 +337,10 @@ def test_a_null_that_could_not_be_tested_is_named(own: Run) -> None:
     )
     said = words(render("biology", own))
     assert "than matched stretches of the same sequence. With lime" in said
-    assert "It could not be compared with the same place in sequences without the motif." in said
+    assert (
+        "It could not be compared with the same place in sequences without the motif; their place "
+        "alone may explain it." in said
+    )
 
 
 def test_classes_too_small_for_a_comparison_are_named(own: Run) -> None:

@@ -193,7 +193,8 @@ def _motif_claims(own: pd.DataFrame, model: str, explainers: int, nulls: list[st
             f"{sample(min(row.with_hit for row in rows))} sequences with a hit."
         )
         if untested:
-            sentence += f" It could not be compared with {listing(untested)}."
+            blind = "; their place alone may explain it" if "same position" not in tested else ""
+            sentence += f" It could not be compared with {listing(untested)}{blind}."
         strength = min(abs(signed(row)) for row in rows)
         claims.append(_Claim(len(tested) * len(held), strength, sentence))
     return claims
