@@ -74,6 +74,7 @@ def explain(
 
     from basewise.cli.progress import Terminal
     from basewise.drawing import check_format
+    from basewise.errors import ConfigError
     from basewise.explainers import EXPLAINERS
     from basewise.explainers.parts import PART, explain_in_parts
     from basewise.models.hub import checkpoint_folder
@@ -84,6 +85,8 @@ def explain(
     from basewise.study.run import digest
 
     check_writable(out)
+    if out.suffix not in (".parquet", ".pq"):
+        raise ConfigError(f"-o {out}: scores are written as Parquet; end the name with .parquet.")
     if picture:
         check_writable(picture / f"1.{picture_format}")
         check_format(f".{picture_format}")
