@@ -330,7 +330,8 @@ def _turned(chosen: Bools, top: Bools) -> Floats:
     met = np.rint(np.fft.irfft(product, t)).astype(np.int64)
     width = int(met.max()) + 1
     cells = np.arange(len(met))[:, None] * width + met
-    return np.bincount(cells.ravel(), minlength=len(met) * width).reshape(-1, width) / t
+    counts = np.bincount(cells.ravel(), minlength=len(met) * width).reshape(-1, width)
+    return np.asarray(counts / t, float)
 
 
 def _sum_of(densities: Sequence[Floats]) -> Floats:

@@ -113,7 +113,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         y = self.conv1(masked(functional.gelu(self.norm1(x, mask)), mask))
         y = self.conv2(self.drop(functional.gelu(self.norm2(y, mask))))
-        return x + y
+        added: Tensor = x + y
+        return added
 
 
 class PositionHead(nn.Module):

@@ -444,7 +444,8 @@ def _sign_panels(
                 if row is not None and row.tokens
             )
             if dots:
-                rows.append(Row(f"{name}, {model}", dots, chance=float(kinds[0].others)))
+                chance = None if kinds[0] is None else float(kinds[0].others)
+                rows.append(Row(f"{name}, {model}", dots, chance=chance))
         if rows:
             title = f"{label} sequences"
             drawing = intervals(rows, "share of positive scores", reference=0.5)

@@ -208,7 +208,12 @@ def _by_class(
 
 def _corrected(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Tables of enrichment as one, q values over all of it."""
-    return enrichment_table([row for part in parts for row in part.to_dict("records")])
+    rows = [
+        {str(name): value for name, value in row.items()}
+        for part in parts
+        for row in part.to_dict("records")
+    ]
+    return enrichment_table(rows)
 
 
 def _rules(found: Sequence[Attribution]) -> pd.DataFrame:
