@@ -162,6 +162,25 @@ def test_many_orders_come_near_the_truth() -> None:
     assert abs((found.scores - exact(value, 8)) / found.standard_error).max() < 4
 
 
+@pytest.mark.parametrize("features", [None, 5])
+def test_limes_standard_errors_are_its_spread_over_seeds(features: int | None) -> None:
+    u = 10
+    weights = np.r_[np.zeros(5), 2.0 + np.arange(5)]  # which are kept is no matter of chance
+    noise = random_game(u, 3)
+
+    def value(present: Bools) -> Floats:
+        return np.asarray(present @ weights + noise(present))
+
+    found = [
+        estimate("lime", value, u, seed, samples=400, features=features) for seed in range(120)
+    ]
+    spread = np.std([each.scores for each in found], axis=0, ddof=1)
+    said = np.mean([each.standard_error for each in found], axis=0)
+    np.testing.assert_allclose(said[5:], spread[5:], rtol=0.3)
+    if features:
+        np.testing.assert_array_equal(said[:5], 0)
+
+
 @pytest.mark.parametrize("name", SHAPLEY)
 def test_standard_errors_say_how_far_the_truth_is(name: str) -> None:
     u, away = 12, []

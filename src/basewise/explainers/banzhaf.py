@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -10,16 +11,16 @@ from pydantic import Field
 from basewise.explainers.coalitions import fit_pairs
 from basewise.explainers.count import Count, at_most, exactly
 from basewise.explainers.game import Estimate, Game, Play
-from basewise.explainers.kernel_shap import budget_for, gains_of
-from basewise.explainers.perturbation import Perturbation
+from basewise.explainers.kernel_shap import budget_for, first_round, gains_of
+from basewise.explainers.until import Stoppable, in_rounds
 from basewise.registry import component
-from basewise.types import Kind
+from basewise.types import Bools, Kind
 
 __all__ = ["Banzhaf"]
 
 
 @component
-class Banzhaf(Perturbation):
+class Banzhaf(Stoppable):
     """What a unit adds on average over all coalitions of the others, each equally likely.
 
     They are the slopes of the plane that fits all 2**u values best (Hammer & Holzman 1992),
@@ -50,6 +51,12 @@ class Banzhaf(Perturbation):
             half = (np.arange(2 ** (u - 1))[:, None] >> np.arange(u)) & 1 == 1
         else:
             half = rng.random((budget // 2, u)) < 0.5
+        first = first_round(u, budget) // 2 if budget + 2 < 2**u else len(half)
+        return (yield from in_rounds(self.until, first, len(half), partial(self._estimated, half)))
+
+    def _estimated(self, every: Bools, m: int) -> Play:
+        """Play with the first m pairs."""
+        half = every[:m]
         gains = yield from gains_of(half)
-        same = np.ones(len(half))
-        return Estimate(*fit_pairs(half, gains, same, same * (budget + 2 < 2**u)))
+        same = np.ones(m)
+        return Estimate(*fit_pairs(half, gains, same, same * (2 * m < 2 ** half.shape[1])))

@@ -10,7 +10,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from basewise.types import Bools, Floats, Ints
 
-__all__ = ["fit_pairs", "solver", "subsets"]
+__all__ = ["fit_pairs", "sandwich", "solver", "subsets"]
 
 
 def subsets(sizes: Ints, u: int, rng: np.random.Generator) -> Bools:
@@ -58,13 +58,25 @@ def fit_pairs(
         ones = inverse.sum(1)
         scores += ones * (total - scores.sum()) / ones.sum()
         inverse -= np.outer(ones, ones) / ones.sum()
-    return scores, _sandwich(signs, gains - signs @ scores, weights, drawn, inverse)
+    return scores, sandwich(signs, gains - signs @ scores, weights, drawn, inverse)
 
 
-def _sandwich(
+def sandwich(
     signs: Floats, residual: Floats, weights: Floats, drawn: Floats, inverse: Floats
 ) -> Floats:
-    """Standard errors of the scores, (u,); single precision is enough for them."""
+    """Standard errors, (u,), that drawing leaves in a weighted fit (White 1980).
+
+    Single precision is enough for them.
+
+    Parameters
+    ----------
+    signs : (m, u)
+        What is fitted to.
+    residual, weights, drawn : (m,) float
+        `drawn` as in `fit_pairs`.
+    inverse : (u, u) float
+        Of the normal equations.
+    """
     some = drawn > 0
     pull = signs[some].astype(np.float32) @ inverse.astype(np.float32)
     noise = (weights * residual)[some] ** 2 * drawn[some]

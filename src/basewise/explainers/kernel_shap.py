@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from itertools import combinations
 from math import comb
 from typing import Annotated, ClassVar
@@ -14,21 +15,22 @@ from basewise.errors import ConfigError
 from basewise.explainers.coalitions import fit_pairs, subsets
 from basewise.explainers.count import Count, at_most, exactly
 from basewise.explainers.game import Estimate, Game, Play
-from basewise.explainers.perturbation import Perturbation
+from basewise.explainers.until import Stoppable, in_rounds
 from basewise.registry import component
 from basewise.types import Bools, Floats, Kind
 
-__all__ = ["KernelShap", "budget_for", "gains_of", "pairs_of_size"]
+__all__ = ["KernelShap", "budget_for", "first_round", "gains_of", "pairs_of_size"]
 
 
 @component
-class KernelShap(Perturbation):
+class KernelShap(Stoppable):
     """KernelSHAP with complement pairs.
 
     Sizes of coalitions that the budget allows to enumerate are enumerated, from the smallest
     and largest inwards; the rest is sampled with the Shapley kernel, every coalition together
     with its complement (Covert & Lee 2021, section 4.2). No units are selected away: a default
-    of the `shap` package keeps ten and so never converges.
+    of the `shap` package keeps ten and so never converges. With `until`, the sizes enumerated
+    are those that the first round allows.
 
     Attributes
     ----------
@@ -51,9 +53,26 @@ class KernelShap(Perturbation):
         budget = budget_for("kernel_shap", self.evaluations, game.n_units)
         if game.n_units == 1:
             return Estimate(np.array([game.full - game.empty]), np.zeros(1))
-        half, weights, drawn = pairs(game.n_units, budget, rng)
+        first = budget if self.until is None else first_round(game.n_units, budget)
+        drawn = pairs(game.n_units, budget, rng, first)
+        return (
+            yield from in_rounds(
+                self.until, first // 2, budget // 2, partial(self._estimated, game, drawn)
+            )
+        )
+
+    def _estimated(self, game: Game, pairs: tuple[Bools, Floats, Floats], m: int) -> Play:
+        """Play with the first m pairs: all that are enumerated, and some of those drawn."""
+        half, weights, drawn = pairs[0][:m], pairs[1][:m], pairs[2][:m]
+        share = drawn.sum() / max(pairs[2].sum(), 1)
         gains = yield from gains_of(half)
+        weights = np.where(drawn > 0, weights / (share or 1), weights)
         return Estimate(*fit_pairs(half, gains, weights, drawn, game.full - game.empty))
+
+
+def first_round(u: int, budget: int) -> int:
+    """Coalitions to ask for before looking at intervals: a little more than can be fitted."""
+    return budget if budget + 2 >= 2**u else min(6 * u, budget)
 
 
 def gains_of(half: Bools) -> Generator[Bools, Floats, Floats]:
@@ -81,8 +100,15 @@ def budget_for(method: str, evaluations: int | None, u: int) -> int:
     return min(evaluations, every)
 
 
-def pairs(u: int, budget: int, rng: np.random.Generator) -> tuple[Bools, Floats, Floats]:
+def pairs(
+    u: int, budget: int, rng: np.random.Generator, listing: int | None = None
+) -> tuple[Bools, Floats, Floats]:
     """Complement pairs that stand for the Shapley kernel over `u` units.
+
+    Parameters
+    ----------
+    listing : int, optional
+        Enumerate the sizes that this budget allows, instead of those that the whole does.
 
     Returns
     -------
@@ -98,20 +124,21 @@ def pairs(u: int, budget: int, rng: np.random.Generator) -> tuple[Bools, Floats,
     kernel /= kernel.sum()
     blocks: list[Bools] = []
     weights: list[Floats] = []
-    left, first = budget // 2, 0
+    room, first = (listing or budget) // 2, 0
     for size, mass in zip(sizes.tolist(), kernel.tolist(), strict=True):
         number = comb(u, size) // (2 if 2 * size == u else 1)
-        if number > left * mass / kernel[first:].sum() * (1 + 1e-9):
+        if number > room * mass / kernel[first:].sum() * (1 + 1e-9):
             break
         blocks.append(pairs_of_size(u, size))
         weights.append(np.full(number, mass / number))
-        left, first = left - number, first + 1
-    sampled = left if first < len(sizes) else 0
+        room, first = room - number, first + 1
+    listed = sum(map(len, blocks))
+    sampled = budget // 2 - listed if first < len(sizes) else 0
     if sampled:
         rest = kernel[first:]
         blocks.append(subsets(rng.choice(sizes[first:], sampled, p=rest / rest.sum()), u, rng))
         weights.append(np.full(sampled, rest.sum() / sampled))
-    drawn = np.arange(budget // 2 - left + sampled) >= budget // 2 - left
+    drawn = np.arange(listed + sampled) >= listed
     return np.concatenate(blocks), np.concatenate(weights), drawn.astype(float)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from functools import partial
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from basewise.explainers.coalitions import solver, subsets
+from basewise.explainers.coalitions import sandwich, solver, subsets
 from basewise.explainers.count import Count, at_most
 from basewise.explainers.game import Estimate, Game, Play
-from basewise.explainers.perturbation import Perturbation
+from basewise.explainers.until import Stoppable, in_rounds
 from basewise.registry import component
 from basewise.types import Bools, Floats, Kind
 
@@ -18,11 +19,13 @@ __all__ = ["Lime", "ridge"]
 
 
 @component
-class Lime(Perturbation):
+class Lime(Stoppable):
     """LIME as the `lime` package's text explainer draws, weighs and fits it.
 
     The first sample is the sequence itself; each other one switches off a uniformly drawn
-    number of units. The surrogate's weighted R2 is reported as the extra `r2`.
+    number of units. The surrogate's weighted R2 is reported as the extra `r2`; the standard
+    errors are how much the weights vary from seed to seed (their stability), for the features
+    that were kept.
 
     Attributes
     ----------
@@ -52,15 +55,24 @@ class Lime(Perturbation):
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
         present = draw(self.samples, game.n_units, rng)
+        first = min(6 * game.n_units, self.samples)
+        play = partial(self._estimated, present)
+        return (yield from in_rounds(self.until, first, self.samples, play))
+
+    def _estimated(self, samples: Bools, n: int) -> Play:
+        """Play with the first n samples."""
+        present = samples[:n]
+        units = present.shape[1]
         values = yield present
         weights = np.sqrt(np.exp(-(self.distances(present) ** 2) / self.kernel_width**2))
-        kept = np.arange(game.n_units)
-        if self.features is not None and self.features < game.n_units:
-            first, _ = ridge(present, values, weights, 0.01)
+        kept = np.arange(units)
+        if self.features is not None and self.features < units:
+            first = ridge(present, values, weights, 0.01).weights
             kept = np.sort(np.argsort(-np.abs(first), kind="stable")[: self.features])
-        scores = np.zeros(game.n_units)
-        scores[kept], r2 = ridge(present[:, kept], values, weights, self.penalty)
-        return Estimate(scores, extras={"r2": r2})
+        fit = ridge(present[:, kept], values, weights, self.penalty)
+        scores, error = np.zeros((2, units))
+        scores[kept], error[kept] = fit.weights, fit.standard_error
+        return Estimate(scores, error, {"r2": fit.r2})
 
     def distances(self, present: Bools) -> Floats:
         """Distance of each sample, (n,), to the whole sequence, times 100."""
@@ -77,14 +89,26 @@ def draw(samples: int, n_units: int, rng: np.random.Generator) -> Bools:
     return ~subsets(off, n_units, rng)
 
 
-def ridge(x: Bools, y: Floats, weights: Floats, penalty: float) -> tuple[Floats, float]:
-    """Weighted ridge regression with an unpenalised intercept: coefficients (u,) and R2."""
-    share, root = weights / weights.sum(), np.sqrt(weights)
-    centred = (x - share @ x) * root[:, None]
-    residual = (y - share @ y) * root
-    gram = centred.T @ centred
+class Fit(NamedTuple):
+    """A fitted plane: weights (u,), their standard errors (u,), and its weighted R2."""
+
+    weights: Floats
+    standard_error: Floats
+    r2: float
+
+
+def ridge(x: Bools, y: Floats, weights: Floats, penalty: float) -> Fit:
+    """Weighted ridge regression with an unpenalised intercept; the first sample was not drawn."""
+    share, root = weights / weights.sum(), np.sqrt(weights)[:, None]
+    centred, rest = x - share @ x, y - share @ y
+    scaled = centred * root
+    gram = scaled.T @ scaled
     gram.flat[:: len(gram) + 1] += penalty
-    coefficients = solver(gram)(centred.T @ residual)
-    unexplained = ((residual - centred @ coefficients) ** 2).sum()
-    spread = (residual**2).sum()
-    return coefficients, float(1 - unexplained / spread) if spread > 0 else 1.0
+    inverse = solver(gram)(np.eye(len(gram)))
+    found = inverse @ (centred.T @ (weights * rest))
+    residual = rest - centred @ found
+    spread = float(weights @ rest**2)
+    drawn = np.arange(len(y)) > 0
+    error = sandwich(centred, residual, weights, drawn.astype(float), inverse)
+    r2 = 1 - float(weights @ residual**2) / spread if spread > 0 else 1.0
+    return Fit(found, error, r2)

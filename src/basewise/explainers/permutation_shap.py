@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ from pydantic import Field
 from basewise.errors import ConfigError
 from basewise.explainers.count import Count, at_most, exactly
 from basewise.explainers.game import Estimate, Game, Play
-from basewise.explainers.perturbation import Perturbation
+from basewise.explainers.until import Stoppable, in_rounds
 from basewise.registry import component
 from basewise.types import Bools, Floats, Ints, Kind
 
@@ -18,7 +19,7 @@ __all__ = ["PermutationShap"]
 
 
 @component
-class PermutationShap(Perturbation):
+class PermutationShap(Stoppable):
     """What each unit adds when units are switched on one by one, over random orders.
 
     Every order is walked forwards and backwards (antithetic pairs, Mitchell et al. 2022,
@@ -57,6 +58,12 @@ class PermutationShap(Perturbation):
         if u == 1:
             return Estimate(np.array([game.full - game.empty]), np.zeros(1))
         place = rng.permuted(np.tile(np.arange(u), (self.orders(u), 1)), axis=1)
+        play = partial(self._estimated, game, place)
+        return (yield from in_rounds(self.until, 3, len(place), play))
+
+    def _estimated(self, game: Game, places: Ints, n: int) -> Play:
+        """Play with the first n orders."""
+        place, u = places[:n], game.n_units
         steps = walked(place)
         values = yield np.concatenate([steps, ~steps])
         forth, back = values.reshape(2, len(place), u - 1)

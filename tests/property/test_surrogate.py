@@ -1,0 +1,153 @@
+"""The surrogate of three units against sums over triples, enumeration and refitting."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+
+from basewise.explainers import EXPLAINERS
+from basewise.explainers import surrogate as module
+from basewise.explainers.coalitions import fit_pairs
+from basewise.explainers.game import play_one
+from basewise.explainers.surrogate import NOISE, Prior, surrogate
+from basewise.types import Bools, Floats
+
+UNITS = 7
+AMOUNTS = ("alike", "scaled", "numbers", "levels", "scores")
+
+
+def signs(n: int, seed: int, u: int = UNITS) -> Any:
+    return np.random.default_rng(seed).choice([-1, 1], (n, u)).astype(np.float32)
+
+
+def prior(**amounts: float) -> Prior:
+    rng = np.random.default_rng(5)
+    made = Prior.of(signs(30, 1), rng.normal(size=UNITS))
+    every = dict.fromkeys(AMOUNTS, 0.0) | amounts
+    return Prior(made.scale, made.number, made.level, **every)
+
+
+def estimate(value: Any, u: int, name: str = "leverage_shap", seed: int = 0, **given: Any) -> Any:
+    explainer = EXPLAINERS.build({"type": name} | given)
+    rng = np.random.default_rng(seed)
+    return play_one(value, u, lambda game: explainer.estimate(game, rng))[1]
+
+
+@pytest.mark.parametrize("amount", ["alike", "scaled"])
+def test_the_covariance_is_a_sum_over_all_triples(amount: str) -> None:
+    a, b, p = signs(3, 2), signs(4, 3), prior(**{amount: 1.0})
+    scale = p.scale if amount == "scaled" else np.ones(UNITS)
+    total = np.zeros((3, 4))
+    weight = 0.0
+    for three in map(list, combinations(range(UNITS), 3)):
+        variance = scale[three].prod()
+        weight += variance
+        total += variance * np.outer(a[:, three].prod(1), b[:, three].prod(1))
+    np.testing.assert_allclose(p.covariance(a, b), total / weight, atol=1e-5)
+
+
+def test_the_other_covariances() -> None:
+    a, b = signs(3, 2), signs(4, 3)
+    dot = a @ b.T / UNITS
+    np.testing.assert_allclose(prior(scores=2.0).covariance(a, b), 2 * dot, atol=1e-5)
+    p = prior(numbers=1.0)
+    excess = [s.sum(1) ** 2 for s in (signs(30, 1), a, b)]
+    bent = [(square - excess[0].mean()) / excess[0].std() for square in excess]
+    np.testing.assert_allclose(p.covariance(a, b), dot * np.outer(*bent[1:]), atol=1e-5)
+
+
+@pytest.mark.parametrize("amount", AMOUNTS)
+def test_its_shapley_values_are_exact(amount: str) -> None:
+    """Enumeration of the game whose gain between complements the surrogate is."""
+    p, at = prior(**{amount: 1.0}), signs(4, 3)
+    weights = np.array([0.3, -1.2, 0.7, 2.0], np.float32)
+
+    def value(present: Bools) -> Floats:
+        here = np.where(present, np.float32(1), np.float32(-1))
+        return np.asarray(p.covariance(here, at) @ weights / 2, float)
+
+    expected = estimate(value, UNITS, "exact_shapley").scores
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(p.shapley(weights, at), expected, atol=1e-5)
+
+
+def drawn(m: int, u: int, seed: int) -> tuple[Bools, Floats, Floats]:
+    rng = np.random.default_rng(seed)
+    half = rng.random((m, u)) < 0.5
+    gains = np.where(half, 1, -1) @ rng.normal(size=u) + rng.normal(size=m)
+    scores, _ = fit_pairs(half, gains, np.ones(m), np.ones(m), 1.5)
+    return half, gains, scores
+
+
+def test_each_pair_is_compared_with_a_fit_to_the_others() -> None:
+    half, gains, scores = drawn(40, 6, 3)
+    _, missed = surrogate(half, gains, scores, 1.5, np.random.default_rng(0))
+    at = np.where(np.vstack([half, np.ones(6, bool)]), np.float32(1), np.float32(-1))
+    rest = np.append(gains, 1.5) - at @ scores
+    rest[-1] = 1.5 - scores.sum()
+    covariance = Prior.of(at[:-1], scores).covariance(at, at).astype(float)
+    for i in (0, 7, 39):
+        others = np.arange(41) != i
+        gram = covariance[np.ix_(others, others)] + NOISE * np.eye(40)
+        expected = rest[i] - covariance[i, others] @ np.linalg.solve(gram, rest[others])
+        assert missed[i] == pytest.approx(expected, abs=1e-3)
+
+
+def test_pairs_beyond_the_most_are_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    half, gains, scores = drawn(60, 6, 4)
+    _, every = surrogate(half, gains, scores, 1.5, np.random.default_rng(0))
+    monkeypatch.setattr(module, "FITTED", 50)
+    known, missed = surrogate(half, gains, scores, 1.5, np.random.default_rng(0))
+    assert np.isfinite(known).all()
+    assert np.corrcoef(every, missed)[0, 1] > 0.9
+    assert not np.allclose(every, missed)
+
+
+def triples(u: int, seed: int) -> Any:
+    """A game of scores and of interactions of three units."""
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=u)
+    threes = [rng.choice(u, 3, replace=False) for _ in range(3 * u)]
+    sizes = rng.normal(size=len(threes))
+
+    def value(present: Bools) -> Floats:
+        here = 2.0 * present - 1
+        products = np.stack([here[:, three].prod(1) for three in threes], axis=1)
+        return np.asarray(here @ weights + products @ sizes)
+
+    return value
+
+
+def test_an_adjusted_fit_errs_less_and_says_how_much() -> None:
+    u, away = 12, []
+    errors: dict[bool, list[float]] = {False: [], True: []}
+    for seed in range(40):
+        value = triples(u, seed)
+        truth = estimate(value, u, "exact_shapley").scores
+        for adjusted, kept in errors.items():
+            found = estimate(value, u, seed=seed, evaluations=500, adjusted=adjusted)
+            kept.append(float(np.linalg.norm(found.scores - truth)))
+            assert found.scores.sum() == pytest.approx(truth.sum(), abs=1e-9)
+        away.append((found.scores - truth) / found.standard_error)
+    assert np.mean(errors[True]) < 0.5 * np.mean(errors[False])
+    assert 0.8 < np.std(away) < 1.25
+    assert abs(np.mean(away)) < 0.15
+
+
+def test_nothing_is_adjusted_where_nothing_was_drawn() -> None:
+    value = triples(8, 1)
+    truth = estimate(value, 8, "exact_shapley").scores
+    found = estimate(value, 8, adjusted=True)
+    np.testing.assert_allclose(found.scores, truth, atol=1e-9)
+    np.testing.assert_allclose(found.standard_error, 0)
+
+
+def test_a_sum_and_a_constant_are_exact() -> None:
+    weights = np.random.default_rng(2).normal(size=20)
+    found = estimate(lambda z: z @ weights, 20, evaluations=200, adjusted=True)
+    np.testing.assert_allclose(found.scores, weights, atol=1e-8)
+    found = estimate(lambda z: np.full(len(z), 3.0), 20, evaluations=200, adjusted=True)
+    np.testing.assert_allclose(found.scores, 0, atol=1e-12)
