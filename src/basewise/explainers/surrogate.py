@@ -67,8 +67,7 @@ class Prior(NamedTuple):
         found += self.scores / u
         found *= product
         scaled = self.scaled / 6 / _all_triples(scale)
-        third = (a * (2 * scaled * scale**3)) @ b.T
-        found += third
+        found += (a * (2 * scaled * scale**3)) @ b.T
         first = (a * scale) @ b.T
         third = first * first
         third -= 3 * float((scale**2).sum())
@@ -82,7 +81,7 @@ class Prior(NamedTuple):
         u = at.shape[1]
         found = self.scores / u * (weights @ at)
         for bend, amount in ((self.number, self.numbers), (self.level, self.levels)):
-            found = found + amount / u * bend.shapley((weights * bend.of(at)) @ at)
+            found = found + amount / u * bend.shapley(np.asarray((weights * bend.of(at)) @ at))
         for scale, amount in ((np.ones_like(self.scale), self.alike), (self.scale, self.scaled)):
             share = amount / _all_triples(scale)
             found = found + share * (weights @ _triples_with(at, scale))
@@ -107,7 +106,7 @@ class Bend(NamedTuple):
         """At coalitions (n, u), (n,)."""
         return np.asarray(((signs @ self.weights) ** 2 - self.mean) / self.spread, np.float32)
 
-    def shapley(self, c: Signs) -> Floats:
+    def shapley(self, c: Signs | Floats) -> Floats:
         """Shapley values, (u,), of gains that are scores, (u,), times this.
 
         Multiplied out, a sum of single signs and of products of three.
