@@ -10,8 +10,9 @@ import pytest
 from basewise.errors import CapabilityError
 from basewise.explainers.count import at_most
 from basewise.explainers.forecast import Forecast
+from basewise.picture.words import duration
 from basewise.study import load_study
-from basewise.study.plan import Planned, duration, plan, size, table
+from basewise.study.plan import Planned, plan, size, table
 
 STUDY = """
 [study]

@@ -14,6 +14,7 @@ from basewise.evaluate.top_tokens import (
     top_signs,
     whole_words,
 )
+from basewise.stats import wilson
 
 YES, NO = "promoter", "background"
 # Per record: class, tokens, scores. Equal strings repeat within a record.
@@ -80,6 +81,13 @@ def test_signs_by_hand():
     assert np.isnan(table.loc[("by position", YES), "low"])  # two sequences are too few
     assert table.loc[("by position", YES), "others"] == 0  # GG of b
     assert table.loc[("by position", NO), "others"] == 1  # CC of c
+
+
+def test_a_share_of_all_is_not_certain():
+    frame = occurrences({f"r{i}": (YES, ("TATA", "CC"), (1.0, 0.5)) for i in range(20)})
+    row = top_signs(frame, "TATA", top=1).iloc[0]
+    assert (row["share"], row["high"]) == (1, 1)
+    assert row["low"] == pytest.approx(wilson(20, 20).low)
 
 
 def test_repeated_strings_by_hand():

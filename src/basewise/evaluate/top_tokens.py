@@ -24,7 +24,7 @@ import pandas as pd
 
 from basewise.errors import ConfigError, DataError
 from basewise.evaluate.token_scores import MINIMUM_RECORDS
-from basewise.stats import benjamini_hochberg
+from basewise.stats import benjamini_hochberg, wilson
 from basewise.types import Bools, Floats, Ints
 
 __all__ = [
@@ -63,8 +63,9 @@ TOP_SIGNS = (
     "others",
 )  # fmt: skip
 """Columns of `top_signs`: the reading, the class of the sequences, top tokens that hold the word
-and those of either sign, the positive share with its 95 % bootstrap interval over sequences
-(NaN for few), sequences that have such a token, and the positive share of all other top tokens."""
+and those of either sign, the positive share with its 95 % bootstrap interval over sequences (NaN
+for few; Wilson's, of sequences, where all have one sign), sequences that have such a token, and
+the positive share of all other top tokens."""
 
 READINGS = ("by position", "last occurrence", "other class")
 """`by position`: every occurrence has its own score, for the class named. `last occurrence`: of
@@ -190,6 +191,8 @@ def top_signs(frame: pd.DataFrame, word: str, *, top: int = 10, seed: int = 0) -
                 [share], [low], [high] = _ratios(signs[:, None], tokens[:, None], seed)
             if records < MINIMUM_RECORDS:
                 low = high = np.nan
+            elif k in (0, n):  # resamples of one sign say nothing of the other
+                _, low, high, _ = wilson(records if k else 0, records)
             rest = int(others.sum())
             rest_share = int((others & positive).sum()) / rest if rest else np.nan
             rows.append((reading, label, n, k, n - k, share, low, high, records, rest_share))

@@ -175,7 +175,7 @@ def _other_class(found: _Found) -> Iterator[str]:
         f"it is {quantity(turned.positive)} ({percent(turned.share)})."
     )
     if len(found.pairs) and found.pairs["tokens"].max():
-        pair = max(rows_of(found.pairs), key=lambda row: row.tokens)
+        pair = max(rows_of(found.pairs), key=lambda row: (_of_lime_and_shap(row), row.tokens))
         said += (
             f" {_capital(pair.first)} and {pair.second} of {pair.model} agree in the sign of "
             f"{quantity(pair.same)} of {quantity(pair.tokens)} tokens that both have among the "
@@ -183,6 +183,12 @@ def _other_class(found: _Found) -> Iterator[str]:
             f"{quantity(pair.tokens - pair.same)}."
         )
     yield said
+
+
+def _of_lime_and_shap(row: Any) -> bool:
+    """Whether these are the two whose signs were published as opposite; both need tokens."""
+    names = f"{row.first} {row.second}"
+    return "lime" in names and "shap" in names and row.tokens > 0
 
 
 def _marks_the_others(found: _Found) -> Iterator[str]:
@@ -247,25 +253,27 @@ def _signs_without_match(found: _Found) -> Iterator[str]:
             bare.append((row, rows))
     if not bare:
         return
-    row, rows = max(bare, key=lambda pair: pair[0].tokens)
+    row, rows = max(bare, key=lambda pair: (not any(r.reason for r in pair[1]), pair[0].tokens))
     numbers = listing(
         f"{_ratio(r)} ({p_value(r.q)}) against {_NULLS.get(r.null, r.null)}" for r in rows
     )
     where = _window(str(rows[0].window))
     place = "" if where == "anywhere" else f" at {where}"
-    yield (
+    said = (
         f"The sign: {counted(len(bare), 'majority', 'majorities')} of signs of {found.word} tokens "
         f"(of one class, in one explanation) cannot be said of {found.element}{place}: against "
         "matched stretches there is no difference, none to that side, or too little to test. "
         f"In {row.label} sequences {row.explainer} of {row.model} gives a positive score to "
         f"{percent(row.share)} of {counted(int(row.tokens), 'top token')} with {found.word} (other "
-        f"top tokens {percent(row.others)}); the standardised mean difference inside "
-        f"{found.element}{place} is {numbers}."
-        if all(not math.isnan(r.effect) for r in rows)
-        else f"The sign: {counted(len(bare), 'majority', 'majorities')} of signs of {found.word} "
-        f"tokens (of one class, in one explanation) cannot be said of {found.element}{place}; for "
-        f"{row.label} in {row.model} by {row.explainer}, {listing(r.reason for r in rows[:1])}."
+        f"top tokens {percent(row.others)})"
     )
+    reasons = [r.reason for r in rows if r.reason]
+    if reasons:
+        yield f"{said}; for a test of {found.element}{place}, {reasons[0]}."
+    else:
+        yield (
+            f"{said}; the standardised mean difference inside {found.element}{place} is {numbers}."
+        )
 
 
 def _strings(found: _Found) -> Iterator[str]:
@@ -295,13 +303,16 @@ def _borders(found: _Found) -> Iterator[str]:
 
 def _leave_one_out(found: _Found) -> Iterator[str]:
     """What was published as Anchors has no rule, and no coverage that is measured."""
-    for row in rows_of(found.rules):
-        spread = f"from {percent(row.least)} to {percent(row.most)}, median {percent(row.coverage)}"
+    said = [
+        f"{_who(row)} coverage {percent(row.coverage)} (from {percent(row.least)} to "
+        f"{percent(row.most)}) and precision {percent(row.precision)}"
+        for row in rows_of(found.rules)
+    ]
+    if said:
         yield (
-            f"The rules: what was published as ANCHOR leaves out one token at a time, has no sign "
+            "The rules: what was published as ANCHOR leaves out one token at a time, has no sign "
             "and a coverage that is set and not measured; it is the explainer occlusion here. "
-            f"The rules that {row.explainer} finds for {row.model} have a measured coverage "
-            f"{spread}, and a median precision of {percent(row.precision)}."
+            f"Rules that are searched for have, as measured and in the median: {listing(said)}."
         )
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from basewise.explainers.count import Count
 from basewise.explainers.forecast import Forecast, forecast
 from basewise.explainers.parts import PART
+from basewise.picture.words import duration
 from basewise.study.checked import check
 from basewise.study.owner import owner_of
 from basewise.study.rehearsal import naming, untrained_models
@@ -95,14 +96,6 @@ def _cells(cost: Forecast, parts: int) -> tuple[str, ...]:
     if cost.most > 1.5 * cost.seconds:
         seconds += f", at most {duration(cost.most)}"
     return f"{parts:,}", str(cost.evaluations), seconds, size(cost.memory), size(cost.disk)
-
-
-def duration(seconds: float) -> str:
-    """A time to plan by, with two digits: `0.4 s`, `25 s`, `3.5 min`, `11 h`, `2.0 days`."""
-    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
-        if seconds < limit * size:
-            return f"{_two(seconds / size)} {unit}"
-    return f"{_two(seconds / 86400)} days"
 
 
 def size(number: float) -> str:
