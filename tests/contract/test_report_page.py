@@ -74,6 +74,7 @@ def test_the_contents_name_every_section_in_order(page: Path) -> None:
         "#agreement",
         "#ranking",
         "#biology",
+        "#as_published",
         "#interventions",
         "#stretches",
         "#methods",

@@ -90,7 +90,11 @@ def test_saved_and_loaded_again(network: Any, tmp_path: Path) -> None:
     ids, mask = ragged_rows(pad_id(network))
     with torch.no_grad():
         found = again(input_ids=ids, attention_mask=mask).logits
-        assert torch.equal(found, network(input_ids=ids, attention_mask=mask).logits)
+        expected = network(input_ids=ids, attention_mask=mask).logits
+        if network.config.model_type == "esm":  # loading replaces its GELU by one of one pass
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+        else:
+            assert torch.equal(found, expected)
 
 
 def test_loading_leaves_the_file_alone(tmp_path: Path) -> None:

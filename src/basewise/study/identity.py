@@ -74,8 +74,7 @@ def refuse_other_data(
 
 def _settings(study: Study) -> dict[str, Any]:
     """The study's tables as they are read back from a lock."""
-    found: dict[str, Any] = json.loads(json.dumps(study.settings()))
-    return found
+    return _tables(json.loads(json.dumps(study.settings())))
 
 
 def _tables(lock: Mapping[str, Any]) -> dict[str, Any]:
