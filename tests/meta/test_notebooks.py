@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from pathlib import Path
 
@@ -30,9 +29,7 @@ def test_kept_without_outputs(path: Path) -> None:
 def test_runs_and_shows_what_it_says(path: Path, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}
-    begin = time.perf_counter()
     NotebookClient(notebook, timeout=120, resources=resources).execute()
-    assert time.perf_counter() - begin < 60  # 15 on a quiet machine
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
     html = "".join(out.data.get("text/html", "") for out in outputs if "data" in out)
     assert html.count('class="logo"') == 2

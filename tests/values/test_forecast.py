@@ -50,9 +50,7 @@ def of(model: bw.Model, given: list[Record], name: str, **settings: Any) -> Fore
     ],
 )
 def test_the_time_is_that_of_the_evaluations(n: int, name: str, settings: Any) -> None:
-    begin = time.perf_counter()
     said = of(sleeper(), some(n), name, **settings)
-    assert time.perf_counter() - begin < 8
     known = EACH * said.evaluations.number
     assert 0.95 * known < said.seconds < 2.5 * known
     assert said.records == n

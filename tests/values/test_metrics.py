@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -60,16 +59,6 @@ def test_a_class_without_rows():
     assert math.isnan(found["auroc"].value)
     assert math.isnan(found["auroc"].low)
     assert found["recall"].value == 0.5
-
-
-def test_six_thousand_rows_a_thousand_times_in_seconds():
-    truth = RNG.integers(0, 2, 6000)
-    scores = np.stack([np.zeros(6000), RNG.normal(size=6000) + truth], 1)
-    begin = time.perf_counter()
-    classification_metrics(
-        [("a", "b")[i] for i in truth], scores, ["a", "b"], positive="b", rng=RNG
-    )
-    assert time.perf_counter() - begin < 5
 
 
 @pytest.mark.parametrize(
