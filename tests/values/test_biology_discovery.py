@@ -17,6 +17,12 @@ from basewise.motifs.panel import CORE_PROMOTER
 from basewise.sequence.alphabet import encode
 from explained_models import Additive, of_module
 
+# Hashes of modisco-lite and memelite overflow on purpose; without compilation numpy says so.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:Passing more than 2 positional:DeprecationWarning"),
+]
+
 PATTERN = {m.name: m.pattern for m in CORE_PROMOTER}
 
 

@@ -104,6 +104,8 @@ def run_study(
         refuse_another_file(study, folder)
         if left:
             watcher.note(f"{folder} was left by {left}, which is gone; its run continues.")
+            for piece in folder.rglob(".*.part"):  # of files it was writing when it was killed
+                piece.unlink()
         before = Run(folder).lock.get("versions", {}).get("basewise")
         if before not in (None, version("basewise")):
             watcher.note(
