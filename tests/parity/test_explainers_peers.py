@@ -31,10 +31,14 @@ def imported_shap() -> Any:
     """The library, without waiting for numba to compile what it runs once."""
     import numba
 
+    before = numba.config.DISABLE_JIT
     numba.config.DISABLE_JIT = True
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import shap
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import shap
+    finally:
+        numba.config.DISABLE_JIT = before
     return shap
 
 

@@ -17,12 +17,6 @@ from basewise.motifs.panel import CORE_PROMOTER
 from basewise.sequence.alphabet import encode
 from explained_models import Additive, of_module
 
-# Hashes of modisco-lite and memelite overflow on purpose; without compilation numpy says so.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning"),
-    pytest.mark.filterwarnings("ignore:Passing more than 2 positional:DeprecationWarning"),
-]
-
 PATTERN = {m.name: m.pattern for m in CORE_PROMOTER}
 
 
@@ -51,7 +45,6 @@ def attribution(record: Record, scores, hypothetical=None, method="integrated_gr
 
 @pytest.mark.slow
 def test_planted_motifs_are_found_and_named():
-    pytest.importorskip("modiscolite")
     found = exact(220)
     discovery = discover(found)
     patterns, seqlets = discovery.patterns, discovery.seqlets
@@ -80,7 +73,6 @@ def test_planted_motifs_are_found_and_named():
 
 
 def test_too_few_seqlets_are_refused_with_the_number_needed():
-    pytest.importorskip("modiscolite")
     with pytest.raises(DataError, match=r"\d+ attributions hold \d+ seqlets of one sign; discovery "
                        r"needs more than 100: explain about \d+ records") as error:  # fmt: skip
         discover(exact(40))
@@ -106,7 +98,6 @@ def test_without_valid_hypothetical_scores_nothing_is_made_up():
 @pytest.mark.parametrize("explainer", ["integrated_gradients", "input_x_gradient", "mutagenesis"])
 def test_hypothetical_scores_of_these_explainers_are_valid(explainer):
     # They get as far as counting seqlets.
-    pytest.importorskip("modiscolite")
     rng = np.random.default_rng(2)
     records = [Record(f"r{i}", "".join(rng.choice(list("ACGT"), 50 - i))) for i in range(9)]
     found = explain(of_module(Additive()), records, explainer=explainer, target="score")
@@ -115,7 +106,6 @@ def test_hypothetical_scores_of_these_explainers_are_valid(explainer):
 
 
 def test_names_come_from_the_library_in_either_orientation():
-    pytest.importorskip("memelite")
     by_name = {m.name: m for m in CORE_PROMOTER}
     queries = [
         Motif("gc", by_name["GC_box"].reverse_complement().matrix),
@@ -133,7 +123,6 @@ def test_names_come_from_the_library_in_either_orientation():
 
 
 def test_chance_resembles_nothing():
-    pytest.importorskip("memelite")
     rng = np.random.default_rng(7)
     queries = [Motif(f"q{i}", rng.dirichlet([0.3] * 4, 8)) for i in range(40)]
     best = name_motifs(queries, CORE_PROMOTER, matches=1)

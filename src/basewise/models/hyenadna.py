@@ -183,7 +183,8 @@ def long_convolution(v: Tensor, filters: Tensor) -> Tensor:
     n, t = v.shape[1:]
     # The matrices are made anew at every call, however few the rows.
     if t > min(2 * n, DIRECT):
-        mixed: Tensor = FourierConvolution.apply(v.float(), filters[:, None])  # type: ignore[no-untyped-call]
+        whole, taps = v.float(), filters[:, None].float()  # no transforms in bfloat16
+        mixed: Tensor = FourierConvolution.apply(whole, taps)  # type: ignore[no-untyped-call]
         return mixed.to(v.dtype)
     # Toeplitz: row s, column j holds the tap at distance j - s.
     toeplitz = functional.pad(filters, (t - 1, 0)).unfold(-1, t, 1).flip(1)
