@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from basewise.errors import UnknownName
+from basewise.errors import ConfigError, UnknownName
 
 __all__ = [
     "BACKGROUND",
@@ -30,6 +30,7 @@ __all__ = [
     "Span",
     "Target",
     "Tokens",
+    "Where",
 ]
 
 Floats = NDArray[np.float64]
@@ -47,6 +48,10 @@ data set and its labels, not one prediction."""
 
 Read = Literal["log_odds", "logit", "probability", "margin", "top", "value"]
 """How a model's outputs become the one number explained; see `Target`."""
+
+
+Where = tuple[int, int] | Literal["predicted", "labelled"] | None
+"""Of which bases a target is; see `Target`."""
 
 
 class Interval(NamedTuple):
@@ -140,10 +145,19 @@ class Target:
         (the raw output), `probability`, `margin` (logit minus the best other logit), `top`
         (1 where the label is predicted, else 0), or `value` (the number as it stands:
         regressions and functions that give scores).
+    where : (start, end), str or None
+        The bases read, where a model labels bases: a region (0-based, half-open; one base is
+        `(i, i + 1)`), or each region of every record that is `predicted` (the label is the most
+        probable one) or `labelled` (a stretch of its truth with that name). The number is the
+        mean over the bases of what is read at each; a base has what is read at the token that
+        predicts it (by the mean, where several do), so it is a mean of log-odds and not the
+        log-odds of a mean. None: the whole sequence, of which a model of bases gives the mean
+        over its tokens.
     """
 
     label: str
     read: Read = "log_odds"
+    where: Where = None
 
     def index(self, labels: Sequence[str]) -> int:
         """Where the label stands among a model's labels.
@@ -157,8 +171,29 @@ class Target:
             raise UnknownName("label of this model", self.label, labels)
         return list(labels).index(self.label)
 
+    @property
+    def region(self) -> tuple[int, int]:
+        """The bases read: `where`, once it is known which they are.
+
+        Raises
+        ------
+        ConfigError
+            If it is a word, which `basewise.explain` puts into numbers record by record.
+        """
+        if not isinstance(self.where, tuple):
+            raise ConfigError(
+                f"where = {self.where!r} is no region; basewise.explain finds those of every "
+                "record, an explainer by itself takes (start, end)."
+            )
+        return self.where
+
     def __str__(self) -> str:
-        return f"{self.read.replace('_', '-')} of {self.label}"
+        said = f"{self.read.replace('_', '-')} of {self.label}"
+        if self.where is None:
+            return said
+        if isinstance(self.where, str):
+            return f"{said} in each {self.where} region"
+        return f"{said} at {self.where[0]}-{self.where[1]}"
 
 
 @dataclass(frozen=True, eq=False)

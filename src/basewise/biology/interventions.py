@@ -40,7 +40,7 @@ from basewise.biology.contrasts import (
 from basewise.biology.enrichment import ENRICHMENT, MINIMUM, enrichment_row, enrichment_table
 from basewise.errors import DataError
 from basewise.models.evaluator import Evaluator
-from basewise.models.switchboards import tokenised
+from basewise.models.switchboards import spans_again, tokenised
 from basewise.motifs.motif import Motif, check_tss
 from basewise.motifs.pvalue import UNIFORM
 from basewise.motifs.scan import Scanner
@@ -229,12 +229,18 @@ class _Edited:
 
     def rows(self, asked: Ints, model: Model) -> tuple[Tensor, Tensor | None]:
         """Wishes are numbers of edits; -1 is the sequence as it is."""
+        return tokenised(self._bases(asked), model)
+
+    def spans(self, asked: Ints, model: Model) -> list[Ints]:
+        return spans_again(self._bases(asked), model)
+
+    def _bases(self, asked: Ints) -> Codes:
         rows = np.tile(self._codes, (len(asked), 1))
         edited = np.flatnonzero(asked >= 0)
         words = self._words[asked[edited]]
         at, column = np.nonzero(words < N)
         rows[edited[at], self._start[asked[edited]][at] + column] = words[at, column]
-        return tokenised(rows, model)
+        return rows
 
 
 class _Bench:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from basewise.errors import CapabilityError
+from basewise.errors import CapabilityError, DataError
 from basewise.registry import Registry
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ def explain(
 ) -> list[Attribution]:
     """Explain one number of a model for many records, one `Attribution` each.
 
+    Of a target of each `predicted` or `labelled` region there is one per region: none for a
+    record without any.
+
     Parameters
     ----------
     model : Model
@@ -100,7 +103,8 @@ def explain(
     explainer : str, table or component
         A name of `EXPLAINERS`, or an explainer already built.
     target : str or Target
-        The label to explain, by name; a `Target` also says how it is read.
+        The label to explain, by name; a `Target` also says how it is read, and of which bases,
+        where a model labels bases.
     seed : int
         Each record's random numbers derive from it, the record's id and the method, so its
         scores do not depend on its neighbours or their order.
@@ -112,12 +116,14 @@ def explain(
     Returns
     -------
     list of Attribution
-        In the order of the records.
+        In the order of the records, and of the regions in each.
 
     Raises
     ------
     ConfigError
         For an unknown name or setting.
+    DataError
+        If a region is not within a record, or no record has one.
     CapabilityError
         If the model cannot serve this explainer, or memory runs out.
 
@@ -144,13 +150,19 @@ def explain(
         built = EXPLAINERS.build({**explainer, **settings})
     else:
         built = replace(explainer, **settings)
+    from basewise.explainers.regions import explain_regions
+
+    target = model.target(target)
     try:
-        found: list[Attribution] = built.explain(
-            model, records, model.target(target), seed, progress
-        )
+        found = explain_regions(built, model, records, target, seed, progress)
     except MemoryError as error:
         raise CapabilityError(
             f"{Registry.name_of(built)}: memory ran out ({' '.join(str(error).split())}); ask for "
             "fewer evaluations or samples, or larger units."
         ) from None
+    if records and not found:
+        raise DataError(
+            f"None of {len(records)} records has a {target.where} region of {target.label}, so "
+            "there is nothing to explain; give where = (start, end), or leave it out."
+        )
     return found

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from basewise.errors import CapabilityError
 from basewise.explainers.count import Count, exactly
 from basewise.explainers.gradient import Found, Gradient, averaged
-from basewise.explainers.path import Path, Walker, nodes
+from basewise.explainers.path import Path, Walker, nodes, weights_of
 from basewise.explainers.references import ShuffledReference, Starts, is_one_hot, shares
 from basewise.models.batch import Batch
 from basewise.models.evaluator import check_finite
@@ -92,13 +92,17 @@ def carried_back(walker: Walker, paths: Sequence[Path]) -> tuple[Tensor, Tensor]
         torch.stack([getattr(path, of) for path in paths]).repeat_interleave(draws, 0)
         for of in ("x", "ids")
     )
+    weights = weights_of(paths)
+    weights = None if weights is None else weights.repeat_interleave(draws, 0)
     multipliers, values = torch.empty_like(x), torch.empty(len(x), 2, dtype=torch.double)
 
     def back(rows: slice) -> None:
         both = torch.cat([x[rows], r[rows]]).requires_grad_()
         try:
             with Rules():
-                value = value_at(model, Batch(ids[rows].repeat(2, 1), None), both, target)
+                twice = None if weights is None else weights[rows].repeat(2, 1)
+                batch = Batch(ids[rows].repeat(2, 1), None, twice)
+                value = value_at(model, batch, both, target)
         except NoRule as operation:
             raise CapabilityError(
                 f"deep_lift has no rule for '{operation}', which {model.name} or the reading of "

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from basewise.explainers.count import Count
+from basewise.explainers.regions import regions_of
 from basewise.types import Attribution, Record, Target
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ def forecast(
     BasewiseError
         As explaining the records would.
     """
+    places = regions_of(model, records, target)
+    records = [record for record, each in zip(records, places, strict=True) for _ in each]
+    target = replace(target, where=None)  # reading another place costs the same
     counts = [explainer.cost(model, record) for record in records]
     lengths = np.array([len(record.sequence) for record in records])
     middle = np.argsort(lengths, kind="stable")

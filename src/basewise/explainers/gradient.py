@@ -105,7 +105,7 @@ class Gradient(ABC):
         """One attribution per record; paths of records of one width share batches."""
         done: dict[int, Attribution] = {}
         walker, settings = Walker(model, target), settings_of(self)
-        for block in self._blocks(model, records, seed):
+        for block in self._blocks(model, records, target, seed):
             found = self.find(walker, [path for _, _, path in block])
             for (i, tokens, _), one in zip(block, found, strict=True):
                 bases = tokens.spans[:, 1] > tokens.spans[:, 0]
@@ -135,7 +135,7 @@ class Gradient(ABC):
         return [done[i] for i in range(len(records))]
 
     def _blocks(
-        self, model: Model, records: Sequence[Record], seed: int
+        self, model: Model, records: Sequence[Record], target: Target, seed: int
     ) -> Iterator[list[tuple[int, Tokens, Path]]]:
         """Paths of records of one width, as many as may be held at once."""
         tokens = [tokens_of(model, record) for record in records]
@@ -149,18 +149,21 @@ class Gradient(ABC):
             ):
                 yield block
                 block, held = [], 0
-            path = self._path(model, records[i], tokens[i], seed)
+            path = self._path(model, records[i], tokens[i], target, seed)
             block.append((i, tokens[i], path))
             held += path.references.nbytes
         if block:
             yield block
 
-    def _path(self, model: Model, record: Record, tokens: Tokens, seed: int) -> Path:
+    def _path(
+        self, model: Model, record: Record, tokens: Tokens, target: Target, seed: int
+    ) -> Path:
         ids = torch.from_numpy(tokens.ids).to(model.device)
         x = embed(model, Batch(ids[None], None))[0]
         rng = random_numbers(seed, record.id, Registry.name_of(self))
         start = self.start(record, tokens, x, model, rng)
-        return Path(ids, x, start, self.places(rng))
+        weights = model.weights(target, [tokens.spans], len(tokens))
+        return Path(ids, x, start, self.places(rng), None if weights is None else weights[0])
 
 
 def _at(bases: Bools, values: Floats | None) -> Floats | None:

@@ -134,7 +134,7 @@ class Filler:
 
     def __init__(self, language: Model, tokens: Tokens, units: Ints, uniform: NDArray[np.float32]):
         self.language, self._on, self._uniform = language, tokens.ids, uniform
-        self._covering = covering(tokens.spans, units)
+        self._covering, self._spans = covering(tokens.spans, units), tokens.spans
         self.n_units, self.draws, self.width = len(units), len(uniform), len(tokens)
         spelled = language.tokenizer.vocabulary()
         self._drawable = np.flatnonzero(
@@ -143,6 +143,9 @@ class Filler:
 
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
         return torch.from_numpy(self.filled(present).reshape(-1, self.width)).to(model.device), None
+
+    def spans(self, present: Bools, model: Model) -> list[Ints]:
+        return [self._spans] * (len(present) * self.draws)
 
     def filled(self, present: Bools) -> Ints:
         """Ids, (n, d, t), of coalitions, (n, u)."""

@@ -13,7 +13,7 @@ from basewise.errors import DataError
 from basewise.explainers.count import Count, exactly
 from basewise.explainers.units import tokens_of
 from basewise.models.evaluator import Evaluator
-from basewise.models.switchboards import tokenised
+from basewise.models.switchboards import spans_again, tokenised
 from basewise.registry import Registry, component, settings_of
 from basewise.sequence.alphabet import N, encode
 from basewise.sequence.shuffle import shuffle_dinucleotides, shuffle_mononucleotides
@@ -138,7 +138,13 @@ class Written:
         self._motif, self.width = motif, len(tokens_of(model, record))
 
     def rows(self, asked: Ints, model: Model) -> tuple[Tensor, Tensor | None]:
+        return tokenised(self._bases(asked), model)
+
+    def spans(self, asked: Ints, model: Model) -> list[Ints]:
+        return spans_again(self._bases(asked), model)
+
+    def _bases(self, asked: Ints) -> Codes:
         codes = self._rows[asked[:, 0]]
         written = np.flatnonzero(asked[:, 1] >= 0)[:, None]
         codes[written, asked[written, 1] + self._known] = self._motif[self._known]
-        return tokenised(codes, model)
+        return codes

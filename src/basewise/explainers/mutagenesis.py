@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basewise.errors import CapabilityError
 from basewise.explainers.count import Count, at_most, exactly
 from basewise.explainers.game import ROWS_AT_ONCE
 from basewise.explainers.units import Bases, disjoint, tokens_of
 from basewise.models.evaluator import Evaluator
-from basewise.models.switchboards import tokenised
+from basewise.models.switchboards import spans_again, tokenised
 from basewise.registry import Registry, component, settings_of
 from basewise.sequence.alphabet import LETTERS, N, decode, encode
 from basewise.types import Attribution, Bools, Codes, Floats, Ints, Kind, Record, Target
@@ -224,6 +225,9 @@ class Mutants:
     def rows(self, asked: Ints, model: Model) -> tuple[Tensor, Tensor | None]:
         return tokenised(self.bases(asked), model)
 
+    def spans(self, asked: Ints, model: Model) -> list[Ints]:
+        return spans_again(self.bases(asked), model)
+
     def _moved(self, model: Model, asked: Ints) -> Bools:
         """Borders are where they were if, and only if, no token changes but those on the base."""
         ids, lengths = model.tokenizer.encode_codes(self.bases(asked))
@@ -244,13 +248,17 @@ class Held:
         self.mutants, self.width = mutants, mutants.width
 
     def rows(self, asked: Ints, model: Model) -> tuple[Tensor, Tensor | None]:
-        rows = [self._row(number, model) for number in asked.tolist()]
+        rows = [self._row(number, model)[0] for number in asked.tolist()]
         lengths = np.array([len(row) for row in rows])
         ids = np.full((len(rows), lengths.max()), model.tokenizer.pad_id)
         ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(rows)
         return torch.from_numpy(ids).to(model.device), torch.from_numpy(lengths)
 
-    def _row(self, number: int, model: Model) -> Ints:
+    def spans(self, asked: Ints, model: Model) -> list[Ints]:
+        return [self._row(number, model)[1] for number in asked.tolist()]
+
+    def _row(self, number: int, model: Model) -> tuple[Ints, Ints]:
+        """Ids, (t,), and the bases they cover, (t, 2)."""
         tokens, at = self.mutants.tokens, self.mutants.at[number]
         token = int(np.flatnonzero((tokens.spans[:, 0] <= at) & (at < tokens.spans[:, 1]))[0])
         start, end = tokens.spans[token]
@@ -258,7 +266,10 @@ class Held:
         text[at - start] = self.mutants.to[number]
         spelled = model.tokenizer.encode(decode(text))
         covering = spelled.spans[:, 1] > spelled.spans[:, 0]
-        return np.concatenate([tokens.ids[:token], spelled.ids[covering], tokens.ids[token + 1 :]])
+        before, after = slice(token), slice(token + 1, None)
+        ids = [tokens.ids[before], spelled.ids[covering], tokens.ids[after]]
+        spans = [tokens.spans[before], start + spelled.spans[covering], tokens.spans[after]]
+        return np.concatenate(ids), np.concatenate(spans)
 
 
 class Deleted:
@@ -273,3 +284,9 @@ class Deleted:
         kept = np.arange(len(self.codes)) != asked[:, None]
         codes = np.broadcast_to(self.codes, kept.shape)[kept]
         return tokenised(codes.reshape(len(asked), -1), model)
+
+    def spans(self, asked: Ints, model: Model) -> list[Ints]:
+        raise CapabilityError(
+            "Deletions move the bases behind them, so that a region is not where it was; a target "
+            "with where has a table of substitutions only."
+        )

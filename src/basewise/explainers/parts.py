@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basewise.errors import StoreError
+from basewise.explainers.regions import explain_regions
 from basewise.store import read_attributions, write_attributions
 from basewise.types import Attribution, Record, Target
 
@@ -53,7 +54,8 @@ def explain_in_parts(
         if found is not None:
             yield Part(path, found, made=False)
             continue
-        found = explainer.explain(model, records[i : i + PART], target, seed, progress)
+        some = records[i : i + PART]
+        found = explain_regions(explainer, model, some, target, seed, progress)
         write_attributions(path, found)
         yield Part(path, found, made=True)
 

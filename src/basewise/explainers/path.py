@@ -19,7 +19,7 @@ from basewise.types import Floats, Target
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
-__all__ = ["Path", "Rule", "Walker", "nodes", "refinement"]
+__all__ = ["Path", "Rule", "Walker", "nodes", "refinement", "weights_of"]
 
 Rule = Literal["trapezoid", "gauss_legendre"]
 
@@ -28,13 +28,15 @@ Rule = Literal["trapezoid", "gauss_legendre"]
 class Path:
     """Straight lines from d references (d, t, e) to one sequence's embedding x (t, e).
 
-    `places` (d,) are for methods that look at one place of each line.
+    `places` (d,) are for methods that look at one place of each line; `weights` (t,) say what
+    every token counts in a target of a region.
     """
 
     ids: Tensor
     x: Tensor
     references: Tensor
     places: Floats
+    weights: Tensor | None = None
 
 
 def nodes(rule: Rule, steps: int) -> tuple[Floats, Floats]:
@@ -95,7 +97,7 @@ class Walker:
         """
         x = torch.stack([path.x for path in paths])
         start = torch.stack([path.references for path in paths])
-        ids = torch.stack([path.ids for path in paths])
+        ids, weighed = torch.stack([path.ids for path in paths]), weights_of(paths)
         n, draws, width = start.shape[:3]
         shape = (n, draws, at.shape[-1])
         places, weights = (
@@ -110,7 +112,7 @@ class Walker:
             path = line[rows] // draws
             r = start[path, line[rows] % draws]
             points = torch.lerp(r, x[path], places[rows, None, None])
-            batch = Batch(ids[path], None)
+            batch = Batch(ids[path], None, None if weighed is None else weighed[path])
             value, gradient = value_and_gradient(self.model, batch, points, self.target)
             values[rows] = value.cpu()
             weighted = gradient * weights[rows, None, None]
@@ -121,12 +123,19 @@ class Walker:
         check_finite(values.numpy(), self.model, self.target)
         return gradients, values.view(shape)
 
-    def values(self, ids: Tensor, points: Tensor) -> Tensor:
-        """The target, (m,) double on the CPU, where ids (m, t) are embedded at points (m, t, e)."""
+    def values(self, paths: Sequence[Path], points: Tensor) -> Tensor:
+        """The target, (m,) double on the CPU, where tokens are embedded at points (m, t, e).
+
+        Of n paths, m / n points each.
+        """
+        each = len(points) // len(paths)
+        ids = torch.stack([path.ids for path in paths]).repeat_interleave(each, 0)
+        weights = weights_of(paths)
+        weights = None if weights is None else weights.repeat_interleave(each, 0)
         values = torch.empty(len(points), dtype=torch.double)
 
         def read(rows: slice) -> None:
-            batch = Batch(ids[rows], None)
+            batch = Batch(ids[rows], None, None if weights is None else weights[rows])
             values[rows] = value_at(self.model, batch, points[rows], self.target).cpu()
 
         with frozen(self.model), torch.no_grad():
@@ -136,12 +145,16 @@ class Walker:
 
     def outputs(self, paths: Sequence[Path]) -> list[float]:
         """The target at each sequence of one width."""
-        ids, x = (torch.stack([getattr(path, of) for path in paths]) for of in ("ids", "x"))
-        return [float(value) for value in self.values(ids, x)]
+        found: list[float] = self.values(paths, torch.stack([path.x for path in paths])).tolist()
+        return found
 
     def baselines(self, paths: Sequence[Path]) -> Floats:
         """The target at each sequence's references, (n, d)."""
         references = torch.cat([path.references for path in paths])
-        draws = len(references) // len(paths)
-        ids = torch.stack([path.ids for path in paths]).repeat_interleave(draws, 0)
-        return self.values(ids, references).view(len(paths), draws).numpy()
+        return self.values(paths, references).view(len(paths), -1).numpy()
+
+
+def weights_of(paths: Sequence[Path]) -> Tensor | None:
+    """What tokens count in a target of a region, (n, t); None for other targets."""
+    weights = [path.weights for path in paths if path.weights is not None]
+    return torch.stack(weights) if weights else None

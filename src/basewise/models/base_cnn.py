@@ -88,13 +88,13 @@ class BaseCnn(OneHotNetwork):
         """Logits (n, b, k), and what every layer gave, of rows (n, b, 4)."""
         if not self.config.both_strands:
             return self._strand(x, mask)
-        # Side by side in one batch, so that normalisation sees both strands alike.
-        both = torch.cat([x, x.flip(1, 2)])
-        logits, layers = self._strand(
-            both, None if mask is None else torch.cat([mask, mask.flip(1)])
-        )
-        one, other = logits.chunk(2)
-        return (one + other.flip(1)) / 2, [layer[: len(x)] for layer in layers]
+        # In one batch, so that normalisation sees both strands alike; next to each other, so
+        # that the first half of the rows stays the first half.
+        both = torch.stack([x, x.flip(1, 2)], 1).flatten(0, 1)
+        masks = None if mask is None else torch.stack([mask, mask.flip(1)], 1).flatten(0, 1)
+        logits, layers = self._strand(both, masks)
+        one, other = logits.unflatten(0, (-1, 2)).unbind(1)
+        return (one + other.flip(1)) / 2, [layer[::2] for layer in layers]
 
     def _strand(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         layers = [self.stem(x)]

@@ -28,10 +28,20 @@ Work = Literal["forward", "backward", "bfloat16"]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Model input. ids : (n, t) int; mask : (n, t) bool, True where real, None if all are."""
+    """Model input.
+
+    Attributes
+    ----------
+    ids : (n, t) int
+    mask : (n, t) bool or None
+        True where real; None if all are.
+    weights : (n, t) float or None
+        What every token counts in the target, where that is of a region of bases.
+    """
 
     ids: Tensor
     mask: Tensor | None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

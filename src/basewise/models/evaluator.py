@@ -19,7 +19,6 @@ from torch import nn
 from basewise.errors import CapabilityError, DataError
 from basewise.models.batch import BatchSize, borrowed, join
 from basewise.models.precision import Comparison, compared, halved, known, remember
-from basewise.models.reading import read
 from basewise.models.switchboards import Variants
 from basewise.types import Floats, Target
 
@@ -103,7 +102,7 @@ class Evaluator:
                 )
             return
         read_as = "log_odds" if self.target.read == "top" else self.target.read
-        judged = Target(self.target.label, read_as)
+        judged = replace(self.target, read=read_as)
         full = Evaluator(replace(self.model, precision="full"), judged)
         half = Evaluator(replace(full.model, network=network), judged)
         half.size = BatchSize.of(self.model, "bfloat16")
@@ -170,12 +169,14 @@ class Evaluator:
 
     def _values(self, asked: Asked, taken: Sequence[_Piece]) -> Floats:
         """The target, (n,), at the rows of all pieces."""
-        parts = [asked[i][0].rows(asked[i][1][a:b], self.model) for i, a, b in taken]
-        raw = self.model.outputs_of(join(parts, self.model.tokenizer.pad_id))
-        value = read(
-            raw, self.target.index(self.model.labels), self.target.read, self.model.outputs
-        )
-        values = np.asarray(value.double().cpu().numpy())
+        wanted = [(asked[i][0], asked[i][1][a:b]) for i, a, b in taken]
+        parts = [board.rows(wishes, self.model) for board, wishes in wanted]
+        batch = join(parts, self.model.tokenizer.pad_id)
+        if self.target.where is not None:
+            spans = [each for board, wishes in wanted for each in board.spans(wishes, self.model)]
+            weights = self.model.weights(self.target, spans, batch.ids.shape[1])
+            batch = replace(batch, weights=weights)
+        values = np.asarray(self.model.value(batch, self.target).double().cpu().numpy())
         check_finite(values, self.model, self.target)
         return values
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from basewise.models.batch import Batch, borrowed, evaluating
-from basewise.models.reading import read
 from basewise.types import Target
 
 if TYPE_CHECKING:
@@ -49,10 +48,9 @@ def value_at(model: Model, batch: Batch, embedded: Tensor, target: Target) -> Te
     """Target values (n,) where the embedding gives `embedded`, (n, t, d)."""
     handle = model.embedding.register_forward_hook(lambda *_: embedded)
     try:
-        raw = model.outputs_of(batch)
+        return model.value(batch, target)
     finally:
         handle.remove()
-    return read(raw, target.index(model.labels), target.read, model.outputs)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from basewise.models.batch import Batch, BatchSize, borrowed
 from basewise.models.foreign import FunctionNetwork, OneHotModule
 from basewise.models.hub import checkpoint_folder, licence_of
 from basewise.models.onehot import OneHotNetwork
-from basewise.models.reading import LANGUAGE_MODEL, Outputs, as_target, probabilities
+from basewise.models.reading import LANGUAGE_MODEL, Outputs, as_target, probabilities, read
 from basewise.registry import settings_of
 from basewise.sequence.alphabet import ILLEGAL, LETTERS, encode
 from basewise.store import write_text
@@ -290,8 +290,20 @@ class Model:
         return found  # type: ignore[no-any-return]
 
     def target(self, target: str | Target) -> Target:
-        """The target named, read in this model's default way unless said otherwise."""
-        return as_target(target, self.labels, self.outputs)
+        """The target named, read in this model's default way unless said otherwise.
+
+        Raises
+        ------
+        UnknownName, ConfigError, CapabilityError
+            If the model has no such label, or nothing that could be read like that.
+        """
+        found = as_target(target, self.labels, self.outputs)
+        if found.where is not None and not self.labels_tokens:
+            raise CapabilityError(
+                f"{self.name} gives one label for a sequence and none for its bases, so where = "
+                f"{found.where!r} has nothing to read; leave it out, or train a model of bases."
+            )
+        return found
 
     @functools.cached_property
     def longest(self) -> int | None:
@@ -322,6 +334,34 @@ class Model:
         """
         found = self._logits(batch)
         return found if found.ndim == 2 else self._mean_over_tokens(found, batch.mask)
+
+    def value(self, batch: Batch, target: Target) -> Tensor:
+        """The target, (n,), of one batch, as the network is set now."""
+        index = target.index(self.labels)
+        if batch.weights is None:
+            return read(self.outputs_of(batch), index, target.read, self.outputs)
+        raw = self._logits(batch)
+        values = read(raw.flatten(0, 1), index, target.read, self.outputs)
+        return (values.view(raw.shape[:2]) * batch.weights).sum(1)
+
+    def weights(self, target: Target, spans: Sequence[Ints], tokens: int) -> Tensor | None:
+        """What every token counts in a target of a region, (n, tokens); None for other targets.
+
+        Parameters
+        ----------
+        spans : sequence of n arrays, (t, 2)
+            The bases that the tokens of each row cover, in the coordinates of the region.
+        tokens : int
+            Of a row, padding included.
+        """
+        if target.where is None:
+            return None
+        each = {id(own): own for own in spans}  # rows that are tokenised alike share them
+        of = {name: self.labelling.weights(own, *target.region) for name, own in each.items()}
+        found = np.zeros((len(spans), tokens))
+        for row, own in zip(found, spans, strict=True):
+            row[: len(own)] = of[id(own)]
+        return torch.from_numpy(found).to(self.device)
 
     def _logits(self, batch: Batch) -> Tensor:
         tokens = batch.ids.shape[1]

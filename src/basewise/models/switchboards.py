@@ -8,6 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basewise.errors import CapabilityError
+from basewise.sequence.alphabet import decode_rows
+from basewise.tokenize.labelling import spans_of
 from basewise.types import Bools, Codes, Ints
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ __all__ = [
     "Variants",
     "covering",
     "present_spans",
+    "spans_again",
     "tokenised",
 ]
 
@@ -39,6 +43,9 @@ class Variants(Protocol):
 
     def rows(self, asked: Any, model: Model) -> tuple[Tensor, Tensor | None]:
         """ids (n * draws, t) and lengths (n * draws,) or None, of wishes (n, ...)."""
+
+    def spans(self, asked: Any, model: Model) -> list[Ints]:
+        """The bases that the tokens of those rows cover, (t, 2) each, as the sequence has them."""
 
 
 class Switchboard(Variants, Protocol):
@@ -100,8 +107,11 @@ class TokenSwitch:
     def __init__(self, on: Ints, off: Ints, spans: Ints, units: Ints):
         narrow = np.int16 if max(on.max(), off.max()) < 1 << 15 else np.int32
         self._off, self._step = (torch.from_numpy(ids.astype(narrow)) for ids in (off, on - off))
-        self._covering = covering(spans, units)
+        self._covering, self._spans = covering(spans, units), spans
         self.n_units, self.draws, self.width = len(units), len(off), len(on)
+
+    def spans(self, present: Bools, model: Model) -> list[Ints]:
+        return [self._spans] * (len(present) * self.draws)
 
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
         device = model.device
@@ -136,8 +146,14 @@ class BaseSwitch:
         self.n_units, self.draws, self.width = len(units), len(off), width
 
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
+        return tokenised(self._bases(present), model)
+
+    def spans(self, present: Bools, model: Model) -> list[Ints]:
+        return spans_again(self._bases(present), model)
+
+    def _bases(self, present: Bools) -> Codes:
         kept = present_spans(present, self._covering)
-        return tokenised(np.where(kept[:, None], self._on, self._off), model)
+        return np.where(kept[:, None], self._on, self._off)
 
 
 class Shortened:
@@ -176,6 +192,12 @@ class Shortened:
         ids[np.arange(len(self._on)) >= lengths[:, None]] = self._pad
         return torch.from_numpy(ids).to(model.device), torch.from_numpy(lengths)
 
+    def spans(self, present: Bools, model: Model) -> list[Ints]:
+        raise CapabilityError(
+            "masking='deletion' leaves out bases that the target is read at, so a region has no "
+            "value without them; use masking='n', 'mask', 'shuffled' or 'sampled'."
+        )
+
 
 class Grouped:
     """A switchboard on which stretches go on and off together.
@@ -196,9 +218,17 @@ class Grouped:
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
         return self._board.rows(present[:, self._unit], model)
 
+    def spans(self, present: Bools, model: Model) -> list[Ints]:
+        return self._board.spans(present[:, self._unit], model)
+
 
 def tokenised(codes: Codes, model: Model) -> tuple[Tensor, Tensor | None]:
     """What `Variants.rows` gives for rows of bases, (..., b)."""
     ids, lengths = model.tokenizer.encode_codes(codes.reshape(-1, codes.shape[-1]))
     ragged = None if (lengths == ids.shape[1]).all() else torch.from_numpy(lengths)
     return torch.from_numpy(ids).to(model.device), ragged
+
+
+def spans_again(codes: Codes, model: Model) -> list[Ints]:
+    """What `Variants.spans` gives for rows of bases, (..., b), that were tokenised again."""
+    return spans_of(model.tokenizer, decode_rows(codes.reshape(-1, codes.shape[-1])))

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from basewise.errors import BasewiseError, ConfigError, UnknownName
+from basewise.explainers.regions import explain_regions
 from basewise.models.model import Model, by_length
 from basewise.study.study import Study
 from basewise.types import Record
@@ -51,7 +52,7 @@ def rehearse(
         target = model.target(study.target)
         for explainer, settings in study.explainers.items():
             with naming(f"[explainers.{explainer}] with [models.{name}]"):
-                settings.explain(model, _ends(explained), target, study.about.seed)
+                explain_regions(settings, model, _ends(explained), target, study.about.seed)
             done += 1
             if progress:
                 progress(done, total, f"{name} by {explainer}")

@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 from basewise.errors import DataError, UnknownName
 from basewise.registry import component
 from basewise.tokenize.base import Tokenizer
-from basewise.types import BACKGROUND, Floats, Ints, Record
+from basewise.types import BACKGROUND, Bools, Floats, Ints, Record
 
-__all__ = ["IGNORED", "Labelling", "label_bases", "spans_of"]
+__all__ = ["IGNORED", "Labelling", "label_bases", "runs", "spans_of"]
 
 IGNORED = -100  # a label that counts neither in a loss nor in a metric
 _EQUAL = 1e-9
@@ -125,6 +125,41 @@ class Labelling:
         with np.errstate(invalid="ignore"):
             return np.asarray(summed / count[:, None])
 
+    def weights(self, spans: Ints, start: int, end: int) -> Floats:
+        """What every token counts in the mean over the bases of a region, (t,); they sum to 1.
+
+        The mean of `to_bases` over the bases is the sum of the tokens' values by these weights.
+
+        Raises
+        ------
+        DataError
+            If no token covers a base of the region.
+        """
+        at = np.arange(start, end)
+        covering = np.flatnonzero(spans[:, 1] > spans[:, 0])
+        starts, ends = spans[covering].T
+        found = np.zeros(len(spans))
+        if self.rule == "first":
+            last = np.searchsorted(starts, at, side="right") - 1
+            _check_covered(at, (last >= 0) & (at < ends[last]))
+            found[covering] = np.bincount(last, minlength=len(covering))
+        else:
+            edges = np.zeros(max(int(ends.max(initial=0)), end) + 1, np.int64)
+            np.add.at(edges, starts, 1)
+            np.add.at(edges, ends, -1)
+            tokens = np.cumsum(edges)[start:end]
+            _check_covered(at, tokens > 0)
+            shares = np.append(0, np.cumsum(1 / tokens))
+            first, stop = (np.clip(each - start, 0, len(at)) for each in (starts, ends))
+            found[covering] = shares[stop] - shares[first]
+        return found / len(at)
+
+
+def _check_covered(at: Ints, covered: Bools) -> None:
+    if not covered.all():
+        base = int(at[np.argmin(covered)])
+        raise DataError(f"No token covers base {base}, so nothing is predicted there.")
+
 
 def label_bases(records: Sequence[Record], labels: Sequence[str]) -> Ints:
     """The label of every base of records of one length, (n, b): positions among `labels`.
@@ -160,6 +195,12 @@ def label_bases(records: Sequence[Record], labels: Sequence[str]) -> Ints:
                 )
             here[:] = place[name]
     return found
+
+
+def runs(flags: Bools) -> Ints:
+    """The stretches of flags, (b,), that are set, (m, 2): starts and ends, ascending."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return edges.reshape(-1, 2)
 
 
 def spans_of(tokenizer: Tokenizer, sequences: Sequence[str]) -> list[Ints]:

@@ -1,0 +1,86 @@
+"""Explaining labels of bases: which regions of which record a target is of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from basewise.errors import DataError
+from basewise.tokenize.labelling import runs
+from basewise.types import Attribution, Record, Target
+
+if TYPE_CHECKING:
+    from basewise.models.model import Model
+
+__all__ = ["explain_regions", "regions_of"]
+
+
+def regions_of(model: Model, records: Sequence[Record], target: Target) -> list[list[Target]]:
+    """The targets of every record, each of one region, from left to right.
+
+    Where a target is of no bases in particular, or of a region in numbers, it is the only one.
+
+    Returns
+    -------
+    list of lists of Target
+        Empty for a record in which nothing is predicted, or labelled, as `target.where` asks.
+
+    Raises
+    ------
+    DataError
+        If a region is not within a record.
+    CapabilityError
+        If the model does not label bases.
+    """
+    if target.where == "predicted":
+        at = target.index(model.labels)
+        places = [runs(found.argmax(1) == at).tolist() for found in model.predict_bases(records)]
+    elif target.where == "labelled":
+        places = [
+            [(start, end) for start, end, name in record.truth if name == target.label]
+            for record in records
+        ]
+    else:
+        if target.where is not None:
+            _check_within(target, records)
+        return [[target]] * len(records)
+    return [
+        [replace(target, where=(int(start), int(end))) for start, end in found] for found in places
+    ]
+
+
+def explain_regions(
+    explainer: Any,
+    model: Model,
+    records: Sequence[Record],
+    target: Target,
+    seed: int = 0,
+    progress: Callable[[Attribution], None] | None = None,
+) -> list[Attribution]:
+    """What an explainer says of every region that a target is of; see `regions_of`.
+
+    Records whose regions are the same numbers are explained together.
+
+    Returns
+    -------
+    list of Attribution
+        In the order of the records, and of the regions of each.
+    """
+    places = regions_of(model, records, target)
+    found: dict[tuple[int, Target], Attribution] = {}
+    for each in dict.fromkeys(each for targets in places for each in targets):
+        rows = [i for i, targets in enumerate(places) if each in targets]
+        some = explainer.explain(model, [records[i] for i in rows], each, seed, progress)
+        found |= {(i, each): one for i, one in zip(rows, some, strict=True)}
+    return [found[i, each] for i, targets in enumerate(places) for each in targets]
+
+
+def _check_within(target: Target, records: Sequence[Record]) -> None:
+    start, end = target.region
+    for record in records:
+        if not 0 <= start < end <= len(record.sequence):
+            raise DataError(
+                f"Record {record.id!r} has {len(record.sequence)} bases, and the target is read at "
+                f"{start}-{end}; regions are 0-based, half-open and within the sequence."
+            )
