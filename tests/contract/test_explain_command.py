@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import basewise as bw
 from basewise.cli import main
 from basewise.explainers import parts
+from basewise.models.base_cnn import BaseCnn, BaseCnnConfig
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.store import read_attributions
 from basewise.tokenize.nucleotide import Nucleotide
@@ -162,3 +164,58 @@ def test_a_picture_of_every_record(explain: Any, tmp_path: Path, ending: str) ->
         ]
         for path in folder.iterdir():
             path.unlink()
+
+
+# ------------------------------------------------------------------------------ regions of bases
+
+
+def test_each_predicted_region_of_a_model_of_bases(
+    explain: Any, bases: bw.Model, home: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "a.parquet"
+    done = explain(out, "--where", "predicted", model=home / "bases")
+    assert done.code == 0, done.err
+    target = bw.Target("yes", where="predicted")
+    called = bw.explain(bases, bw.read(home / "seqs.fa"), "occlusion", target)
+    found = read_attributions(out)
+    assert len(found) > N
+    assert [(a.record_id, a.target) for a in found] == [(a.record_id, a.target) for a in called]
+    done = explain(out, "--where", "3-5", "--check", model=home / "bases")
+    assert f"{42 * N}" in done.out  # each base, and both ends
+    explain(out, "--where", "3-5", model=home / "bases")
+    assert {a.target for a in read_attributions(out)} == {bw.Target("yes", where=(3, 5))}
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("3:5", "--where '3:5': write start-end (0-based, half-open), predicted, or labelled."),
+        ("39-41", "Record 'r0' has 40 bases, and the target is read at 39-41; regions are"),
+        ("labelled", "None of 7 records has a labelled region of yes, so there is nothing to exp"),
+    ],
+)
+def test_regions_that_are_none(
+    where: str, said: str, explain: Any, bases: bw.Model, home: Path, tmp_path: Path
+) -> None:
+    done = explain(tmp_path / "a.parquet", "--where", where, model=home / "bases")
+    assert done.code == 2
+    assert said in " ".join(done.err.split())
+    assert not (tmp_path / "a.parquet").exists()
+
+
+@pytest.fixture
+def bases(home: Path) -> bw.Model:
+    sizes = {"channels": 4, "dilations": [1], "stem_kernel": 3, "hidden": 4}
+    torch.manual_seed(3)
+    model = bw.Model(BaseCnn(BaseCnnConfig(num_labels=2, **sizes)).eval(), Nucleotide(), LABELS)
+    odds = [np.diff(np.log(found))[:, 0] for found in model.predict_bases(read_all(home))]
+    model.network.out.bias.data[1] -= np.median(odds)
+    model.save(home / "bases")
+    return bw.Model.load(home / "bases")
+
+
+LABELS = ("no", "yes")
+
+
+def read_all(home: Path) -> list[bw.Record]:
+    return bw.read(home / "seqs.fa")

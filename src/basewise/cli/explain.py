@@ -41,6 +41,14 @@ def explain(
     ],
     target: Annotated[str, typer.Option("--target", help="The label to explain, by name.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Parquet file to write.")],
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            help="Of a model of bases: the region to explain, as in 120-138 (0-based, half-open), "
+            "or each predicted (or labelled) one.",
+        ),
+    ] = None,
     explainer: Annotated[str, typer.Option("--explainer", help="basewise list explainers")] = (
         "kernel_shap"
     ),
@@ -71,18 +79,20 @@ def explain(
     continues with the same command.
     """
     import shutil
+    from dataclasses import replace
 
     from basewise.cli.progress import Terminal
     from basewise.drawing import check_format
     from basewise.errors import ConfigError
     from basewise.explainers import EXPLAINERS
     from basewise.explainers.parts import PART, explain_in_parts
+    from basewise.explainers.regions import check_some, regions_of
     from basewise.models.hub import checkpoint_folder
     from basewise.models.model import Model
     from basewise.registry import settings_of
     from basewise.store import check_writable, fingerprint, join_attributions, mark_of
     from basewise.study.models import files_digest
-    from basewise.study.run import digest
+    from basewise.study.records import digest
 
     check_writable(out)
     if out.suffix not in (".parquet", ".pq"):
@@ -93,6 +103,8 @@ def explain(
     loaded = Model.load(model, precision=precision.value)
     built = EXPLAINERS.build({"type": explainer} | _settings(setting or []))
     read_as = loaded.target(target)
+    if where is not None:
+        read_as = loaded.target(replace(read_as, where=_region(where)))
     records = read_file(sequences, sequence, label, on_error)
     if check:
         from basewise.explainers.forecast import forecast
@@ -110,7 +122,11 @@ def explain(
         Terminal().note(f"{out} holds all of this already.")
     else:
         with Terminal().step(f"explain {read_as}", None) as bar:
-            progress = _Progress(bar, {r.id: built.cost(loaded, r).number for r in records})
+            places = regions_of(loaded, records, read_as)
+            check_some([each for targets in places for each in targets], records, read_as)
+            counted = zip(records, places, strict=True)
+            left = {r.id: [built.cost(loaded, r).number] * len(each) for r, each in counted}
+            progress = _Progress(bar, left)
             paths = []
             for part in explain_in_parts(
                 built, loaded, records, read_as, parts / mark, seed=seed, progress=progress
@@ -128,9 +144,9 @@ def explain(
 class _Progress:
     """Evaluations done of all there will be; what is left is the most that it can be."""
 
-    def __init__(self, bar: Step, left: dict[str, int]):
+    def __init__(self, bar: Step, left: dict[str, list[int]]):
         self._bar, self._left, self._records = bar, left, len(left)
-        self._done, self._made, self._rest = 0, 0, sum(left.values())
+        self._done, self._made, self._rest = 0, 0, sum(map(sum, left.values()))
         self._begin = time.perf_counter()
         self._show()
 
@@ -142,13 +158,13 @@ class _Progress:
     def kept(self, found: Iterable[Attribution]) -> None:
         """Records were finished before."""
         for one in found:
-            self._rest -= self._left.pop(one.record_id)
+            self._rest -= self._left[one.record_id].pop()
             self._done += one.evaluations
         self._show()
 
     def _show(self) -> None:
         rate = self._made / max(time.perf_counter() - self._begin, 1e-9)
-        finished = self._records - len(self._left)
+        finished = sum(not regions for regions in self._left.values())
         self._bar.at(
             self._done,
             self._done + self._rest,
@@ -172,6 +188,21 @@ def _draw(attributions: Path, folder: Path, ending: PictureFormat) -> None:
             names = [f"{one.record_id}, {one.method.replace('_', ' ')}"]
             draw(one, names=names).save(folder / f"{i:0{wide}d}-{safe}.{ending}")
             bar.at(i)
+
+
+def _region(text: str) -> Any:
+    """`predicted`, `labelled`, or a region from `start-end`."""
+    import re
+
+    from basewise.errors import ConfigError
+
+    if text in ("predicted", "labelled"):
+        return text
+    if not (found := re.fullmatch(r"(\d+)-(\d+)", text)):
+        raise ConfigError(
+            f"--where {text!r}: write start-end (0-based, half-open), predicted, or labelled."
+        )
+    return int(found[1]), int(found[2])
 
 
 def _settings(given: list[str]) -> dict[str, Any]:

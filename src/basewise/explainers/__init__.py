@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from basewise.errors import CapabilityError, DataError
+from basewise.errors import CapabilityError
 from basewise.registry import Registry
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def explain(
         built = EXPLAINERS.build({**explainer, **settings})
     else:
         built = replace(explainer, **settings)
-    from basewise.explainers.regions import explain_regions
+    from basewise.explainers.regions import check_some, explain_regions
 
     target = model.target(target)
     try:
@@ -160,9 +160,5 @@ def explain(
             f"{Registry.name_of(built)}: memory ran out ({' '.join(str(error).split())}); ask for "
             "fewer evaluations or samples, or larger units."
         ) from None
-    if records and not found:
-        raise DataError(
-            f"None of {len(records)} records has a {target.where} region of {target.label}, so "
-            "there is nothing to explain; give where = (start, end), or leave it out."
-        )
+    check_some(found, records, target)
     return found

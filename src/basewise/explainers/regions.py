@@ -13,7 +13,7 @@ from basewise.types import Attribution, Record, Target
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
-__all__ = ["explain_regions", "regions_of"]
+__all__ = ["check_some", "explain_regions", "regions_of"]
 
 
 def regions_of(model: Model, records: Sequence[Record], target: Target) -> list[list[Target]]:
@@ -74,6 +74,21 @@ def explain_regions(
         some = explainer.explain(model, [records[i] for i in rows], each, seed, progress)
         found |= {(i, each): one for i, one in zip(rows, some, strict=True)}
     return [found[i, each] for i, targets in enumerate(places) for each in targets]
+
+
+def check_some(found: Sequence[object], records: Sequence[Record], target: Target) -> None:
+    """Refuse a target whose regions no record has.
+
+    Raises
+    ------
+    DataError
+        Saying how else to ask.
+    """
+    if records and not found:
+        raise DataError(
+            f"None of {len(records)} records has a {target.where} region of {target.label}, so "
+            "there is nothing to explain; give a region in numbers, or leave it out."
+        )
 
 
 def _check_within(target: Target, records: Sequence[Record]) -> None:
