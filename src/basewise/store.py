@@ -21,6 +21,7 @@ from basewise.types import Attribution, Interval, Record, Span, Target
 
 __all__ = [
     "check_writable",
+    "clear_unfinished",
     "fingerprint",
     "join_attributions",
     "mark_of",
@@ -33,6 +34,8 @@ __all__ = [
     "write_records",
     "write_text",
 ]
+
+UNFINISHED = ".part"  # how the names of files end that are being written
 
 
 @contextmanager
@@ -47,7 +50,7 @@ def whole(path: Path) -> Iterator[Path]:
         Of the system, with `path` as its file name, which is the one that was asked for.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
     try:
         aside.touch()  # where that may not be, each library would say so in its own words
         yield aside
@@ -60,6 +63,15 @@ def whole(path: Path) -> Iterator[Path]:
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Delete what `whole` left anywhere below a folder because its process was killed.
+
+    The folder has to be one that nobody else writes to.
+    """
+    for piece in folder.rglob(f".*{UNFINISHED}"):
+        piece.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:

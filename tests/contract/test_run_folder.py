@@ -186,6 +186,20 @@ def test_what_a_killed_run_left_is_named_and_taken_over(holder, tmp_path):
     assert owner_of(tmp_path) is None
 
 
+def test_what_was_being_written_when_a_run_was_killed_is_deleted(finished, write):
+    """Also where it was killed before it said who it was: then nobody is known to have left."""
+    pieces = [
+        finished.folder / "data" / ".train.parquet.1.part",
+        finished.folder / "attributions" / "cnn" / ".part-00000.parquet.77.part",
+    ]
+    for piece in pieces:
+        piece.write_bytes(b"PAR1")
+    run_study(write(STUDY), finished.folder)
+    assert not [piece for piece in pieces if piece.exists()]
+    assert (finished.folder / "data" / "train.parquet").exists()
+    assert list(finished.parts("cnn", "occlusion"))
+
+
 def test_a_run_of_another_machine_is_believed_until_its_file_is_deleted(tmp_path):
     said = {"pid": 7, "host": "elsewhere", "begin": time.time() - 7500}
     (tmp_path / FILE).write_text(json.dumps(said))

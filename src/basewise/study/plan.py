@@ -12,9 +12,9 @@ from basewise.explainers.parts import PART
 from basewise.picture.words import duration
 from basewise.study.checked import check
 from basewise.study.owner import owner_of
+from basewise.study.records import drawn
 from basewise.study.rehearsal import naming, untrained_models
 from basewise.study.results import Run
-from basewise.study.run import drawn
 from basewise.study.study import Study
 
 __all__ = ["Planned", "plan", "progress_of", "table"]

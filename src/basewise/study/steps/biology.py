@@ -1,0 +1,31 @@
+"""Hold motifs against nulls: in the sequences, in the attributions, in edited sequences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from basewise.study import biology as study_biology
+
+if TYPE_CHECKING:
+    from basewise.study.job import Job
+    from basewise.study.watch import Step
+
+__all__ = ["biology"]
+
+FILES = [f"biology/{name}.parquet" for name in study_biology.TABLES]
+
+
+def biology(job: Job) -> None:
+    """Write the tables of motifs, where `[biology]` names a panel."""
+    settings, tss = job.study.biology, job.study.data.tss
+    if settings.panel == "none":
+        return
+
+    def make(step: Step) -> None:
+        for name, frame in study_biology.tables(
+            job.run, job.models, settings, job.study.target, tss, job.seed, step.at
+        ).items():
+            job.write(f"biology/{name}", frame)
+
+    depends = [job.lock["biology"], job.lock["places"], job.lock["hashes"]["data"], tss]
+    job.once("biology", depends, FILES, make)

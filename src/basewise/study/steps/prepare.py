@@ -1,0 +1,60 @@
+"""Read the data, and keep them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from basewise.store import fingerprint, write_records, write_text
+from basewise.study.checked import check
+from basewise.study.identity import refuse_other_data
+from basewise.study.records import digest, drawn
+
+if TYPE_CHECKING:
+    from basewise.study.job import Job
+    from basewise.study.watch import Step
+
+__all__ = ["prepare", "read"]
+
+SPLITS = ("train", "dev", "test")
+FILES = [f"data/{name}.parquet" for name in (*SPLITS, "explained")] + ["data/summary.json"]
+
+
+def read(job: Job) -> None:
+    """Read and validate the splits, and draw the records to explain; nothing is written."""
+    with job.watcher.step("read", None):
+        job.splits = job.study.data.splits(job.data, job.seed)
+        # By split: a record that moves from one to another is other data.
+        hashes = {"data": fingerprint([digest(job.records[name]) for name in SPLITS])}
+        refuse_other_data(job.study, job.records, hashes["data"], job.folder)
+        check(job.study, job.records)
+        job.explained = drawn(job.records["test"], job.study.about.explained, job.seed)
+        job.lock["hashes"] = hashes | {"explained": digest(job.explained)}
+
+
+def prepare(job: Job) -> None:
+    """Keep the records, and from now on the settings: the study is one that can be run."""
+    job.save_lock()
+    summary = {name: _summary(split) for name, split in job.splits.items()}
+
+    def make(step: Step) -> None:
+        for i, name in enumerate(SPLITS, 1):
+            write_records(job.folder / "data" / f"{name}.parquet", job.records[name])
+            step.at(i)
+        write_records(job.folder / "data" / "explained.parquet", job.explained)
+        write_text(job.folder / "data" / "summary.json", json.dumps(summary, indent=1))
+
+    job.once("prepare", [job.lock["hashes"], summary], FILES, make, len(SPLITS))
+
+
+def _summary(split: Any) -> dict[str, Any]:
+    lengths = [len(record.sequence) for record in split.records]
+    return {
+        "n": len(lengths),
+        "labels": dict(sorted(Counter(str(r.label) for r in split.records).items())),
+        "shortest": min(lengths),
+        "longest": max(lengths),
+        "source": split.source,
+        "skipped": dict(split.skipped),
+    }
