@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from basewise.data.files import decode_text, read_bytes
 from basewise.errors import DataError
 from basewise.sequence.alphabet import reverse_complement
 from basewise.types import Interval
 
-__all__ = ["Genome"]
+__all__ = ["Genome", "Place", "place_of"]
+
+_PIECE = re.compile(r"(.+):(\d+)-(\d+)")
+
+
+class Place(NamedTuple):
+    """Where a sequence of a FASTA lies: `offset` is the place of its first base in `chrom`."""
+
+    chrom: str
+    offset: int
+
+
+def place_of(name: str, length: int) -> Place:
+    """The place of a sequence: one named `chrom:a-b` (1-based, as `samtools faidx` writes it) and
+    as long is that piece of the chromosome, any other begins one."""
+    piece = _PIECE.fullmatch(name)
+    if piece is None or int(piece[3]) - int(piece[2]) + 1 != length:
+        return Place(name, 0)
+    return Place(piece[1], int(piece[2]) - 1)
 
 
 class Genome:

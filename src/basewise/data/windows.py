@@ -7,7 +7,6 @@ nothing. One stretch of one contig is held at a time.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from basewise.data.genome import Genome
+from basewise.data.genome import Genome, place_of
 from basewise.data.spans import read_spans
 from basewise.errors import ConfigError, DataError
 from basewise.registry import component
@@ -31,7 +30,6 @@ Paths = str | Path | Sequence[str | Path]
 
 _STRETCH = 1 << 22  # bases counted at once
 _GC_CLASSES = 50  # GC contents that are within 2 % of each other match
-_PIECE = re.compile(r"(.+):(\d+)-(\d+)")
 _SHOWN = 3
 
 
@@ -324,9 +322,7 @@ def _contigs(paths: Sequence[Path]) -> Iterator[_Contig]:
     for path in paths:
         genome = Genome(path)
         for name, length in genome.lengths.items():
-            piece = _PIECE.fullmatch(name)
-            whole = piece is None or int(piece[3]) - int(piece[2]) + 1 != length
-            chrom, offset = (name, 0) if whole or piece is None else (piece[1], int(piece[2]) - 1)
+            chrom, offset = place_of(name, length)
             if (chrom, offset) in seen:
                 raise DataError(f"{path} and {seen[chrom, offset]} both hold {name!r}.")
             seen[chrom, offset] = path
@@ -339,7 +335,7 @@ def _contigs(paths: Sequence[Path]) -> Iterator[_Contig]:
                     "write unknown bases as N."
                 )
             del text, illegal
-            yield _Contig(chrom, offset, codes, whole)
+            yield _Contig(chrom, offset, codes, whole=chrom == name)
 
 
 def _refuse_overlaps(contig: _Contig, regions: Mapping[str, _Regions]) -> None:
