@@ -12,23 +12,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field, PlainValidator, model_validator
 
-from basewise.errors import ConfigError
+from basewise.errors import ConfigError, DataError
 from basewise.models import NETWORKS
 from basewise.models.hub import checkpoint_folder
 from basewise.models.model import Model
 from basewise.registry import component
 from basewise.tokenize import TOKENIZERS, Tokenizer
+from basewise.tokenize.labelling import Labelling
 from basewise.tokenize.nucleotide import Nucleotide
 from basewise.tokenize.nucleotide_transformer import NucleotideTransformer as SixMers
 from basewise.train.finetuning import Stage, train_in_stages
 from basewise.train.training import Training
-from basewise.types import Record
+from basewise.types import BACKGROUND, Record
 
 __all__ = [
+    "BaseCnn",
     "Checkpoint",
     "Cnn",
     "CnnLstm",
@@ -86,8 +88,27 @@ def _train(
     return train_in_stages(model, rounds, folder, seed=seed, progress=progress).model
 
 
-def _labels(records: Sequence[Record]) -> tuple[str, ...]:
-    return tuple(sorted({str(record.label) for record in records}))
+def _labelling(given: Any) -> Labelling:
+    return Labelling(**given) if isinstance(given, dict) else given
+
+
+Head = Literal["sequence_classification", "token_classification"]
+
+
+def _labels(records: Sequence[Record], of_bases: bool) -> tuple[str, ...]:
+    """Of sequences their classes; of bases `background` and the names of labelled stretches."""
+    if not of_bases:
+        return tuple(sorted({str(record.label) for record in records}))
+    names = {span.name for record in records for span in record.truth}
+    if not names:
+        raise DataError(
+            f"None of {len(records)} training records has a labelled base; a model of bases learns "
+            "from data of the type labelled_bases or labelled_genome."
+        )
+    return (BACKGROUND, *sorted(names))
+
+
+OF_BASES = Training(batch_size=32, learning_rate=2e-3, sampling="presence")
 
 
 @component
@@ -137,7 +158,8 @@ class FromScratch(ABC):
         """The network with its first weights; a vocabulary that is learned goes to `folder`."""
         import torch
 
-        labels, cls = _labels(train), NETWORKS.get(self.type_)
+        of_bases = self._of_bases()
+        labels, cls = _labels(train, of_bases is not None), NETWORKS.get(self.type_)
         tokenizer = self._tokenizer(train, folder)
         known = set(cls.config_class().to_diff_dict()) | set(vars(cls.config_class()))
         if unknown := set(self.network) - known:
@@ -149,7 +171,17 @@ class FromScratch(ABC):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = cls(cls.config_class(num_labels=len(labels), **settings))
-        return Model(network=network, tokenizer=tokenizer, labels=labels, name=name)
+        return Model(
+            network=network,
+            tokenizer=tokenizer,
+            labels=labels,
+            name=name,
+            labelling=of_bases or Labelling(),
+        )
+
+    def _of_bases(self) -> Labelling | None:
+        """How labels of bases become labels of tokens; None where sequences are labelled."""
+        return None
 
     def _tokenizer(self, train: Sequence[Record], folder: Path) -> Tokenizer:
         return Nucleotide()
@@ -177,6 +209,18 @@ class CnnLstm(FromScratch):
     type_: ClassVar[str] = "basewise-cnn-lstm"
 
 
+@component
+class BaseCnn(FromScratch):
+    """The one-hot CNN with a label for every base."""
+
+    type_: ClassVar[str] = "basewise-base-cnn"
+
+    training: Annotated[Training, PlainValidator(_training)] = OF_BASES
+
+    def _of_bases(self) -> Labelling:
+        return Labelling()
+
+
 SMALL = {
     "hidden_size": 128,
     "num_hidden_layers": 4,
@@ -192,25 +236,40 @@ class LanguageModel(FromScratch):
 
     Attributes
     ----------
+    head : str
+        Whether sequences are labelled or, by `token_classification`, their bases.
+    labelling : table
+        How labels of bases and of tokens become each other, where bases are labelled: `rule`,
+        `threshold`, `comparison`; see `basewise.tokenize.labelling.Labelling`.
     tokenizer : table or None
         Instead of the architecture's own, such as `{ type = "kmer", k = 6 }`. For byte pairs
         either a file, `{ type = "bpe", file = "tokenizer.json" }`, or, without a table, a
         vocabulary learned on the training sequences.
     entries : int
         Of a learned vocabulary of byte pairs.
+    max_length : int or None
+        Bases of its longest token; longer ones are pruned.
     """
 
     small: ClassVar[Mapping[str, Any]] = SMALL
 
+    head: Head = "sequence_classification"
+    labelling: Annotated[Labelling, PlainValidator(_labelling)] = Labelling()
     tokenizer: dict[str, Any] | None = None
     entries: Annotated[int, Field(ge=10)] = 512
+    max_length: Annotated[int, Field(ge=1)] | None = None
     training: Annotated[Training, PlainValidator(_training)] = CAREFUL
 
     @model_validator(mode="after")
     def _tokenizer_is_known(self) -> LanguageModel:
         if self.tokenizer is not None:
             TOKENIZERS.build(self.tokenizer)
+            if self.max_length is not None:
+                raise ValueError("max_length is of a learned vocabulary; give it in the tokenizer")
         return self
+
+    def _of_bases(self) -> Labelling | None:
+        return self.labelling if self.head == "token_classification" else None
 
     def _tokenizer(self, train: Sequence[Record], folder: Path) -> Tokenizer:
         if self.tokenizer is None:
@@ -225,11 +284,14 @@ class LanguageModel(FromScratch):
         from basewise.tokenize.learning import learn_bpe
 
         sequences = [record.sequence for record in train]
-        return learn_bpe(sequences, self.entries, folder / "vocabulary" / "tokenizer.json")
+        found = learn_bpe(sequences, self.entries, folder / "vocabulary" / "tokenizer.json")
+        if self.max_length is None:
+            return found
+        return replace(found, max_length=self.max_length, compact=True)
 
     def _settings(self, train: Sequence[Record], tokenizer: Tokenizer) -> dict[str, Any]:
         return {
-            "head": "sequence_classification",
+            "head": self.head,
             "vocab_size": tokenizer.vocabulary_size,
             "pad_token_id": tokenizer.pad_id,
             **self.small,
@@ -291,6 +353,11 @@ class Checkpoint:
         classes of the study's data and is trained. Used as it is where None.
     stages : list of tables
         Stages of the training, each changing settings of `training`.
+    head : str
+        What the new head labels: sequences, or their bases (`token_classification`).
+    labelling : table or None
+        How labels of bases and of tokens become each other; what was saved with the
+        checkpoint, otherwise.
     pooling : str or None
         What the new head reads; the mean of the tokens unless said otherwise.
     """
@@ -301,6 +368,8 @@ class Checkpoint:
     labels: list[str] | None = None
     training: Annotated[Training | None, PlainValidator(_training)] = None
     stages: list[dict[str, Any]] = Field(default_factory=list)
+    head: Head = "sequence_classification"
+    labelling: Annotated[Labelling | None, PlainValidator(_labelling)] = None
     pooling: str | None = None
 
     @model_validator(mode="after")
@@ -346,6 +415,7 @@ class Checkpoint:
                 revision=self.revision,
                 tokenizer=tokenizer,
                 labels=self.labels,
+                labelling=self.labelling,
                 name=name,
             )
         with torch.random.fork_rng():
@@ -354,8 +424,9 @@ class Checkpoint:
                 self.path,
                 revision=self.revision,
                 tokenizer=tokenizer,
-                head="sequence_classification",
-                labels=_labels(train),
+                head=self.head,
+                labels=_labels(train, self.head == "token_classification"),
+                labelling=self.labelling,
                 pooling=self.pooling,
                 name=name,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from basewise.errors import ConfigError, UnknownName, nearest
 from basewise.evaluate import CONTROLS, DEFAULT_CONTROLS
 from basewise.explainers import EXPLAINERS
 from basewise.registry import Registry, component, settings_of
+from basewise.study.grid import expanded
 from basewise.types import Precision, Read, Target
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ DATASETS = Registry(
 MODELS = Registry(
     "model",
     {
+        "base_cnn": "basewise.study.models:BaseCnn",
         "checkpoint": "basewise.study.models:Checkpoint",
         "cnn": "basewise.study.models:Cnn",
         "cnn_lstm": "basewise.study.models:CnnLstm",
@@ -307,15 +310,16 @@ def _settings(key: str, cls: type[T], table: Mapping[str, Any]) -> T:
 
 def _named(kind: str, registry: Registry, tables: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
-    for name, table in tables.items():
+    for given, table in tables.items():
         if not isinstance(table, Mapping):
-            raise ConfigError(f"[{kind}.{name}] must be a table with a type.")
-        if not name.replace("_", "").replace("-", "").isalnum():
-            raise ConfigError(f"[{kind}.{name}]: names are letters, digits, '-' and '_'.")
+            raise ConfigError(f"[{kind}.{given}] must be a table with a type.")
         try:
-            found[name] = registry.build({"type": name} | dict(table))
+            for name, each in expanded(given, table).items():
+                if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+                    raise ConfigError("names are letters, digits, '-', '_' and '.'.")
+                found[name] = registry.build({"type": given} | each)
         except ConfigError as error:
-            raise ConfigError(f"[{kind}.{name}] {error}") from None
+            raise ConfigError(f"[{kind}.{given}] {error}") from None
     return found
 
 
