@@ -101,14 +101,13 @@ class ChannelDropout(nn.Module):
 class Block(nn.Module):
     """x + conv1(act(norm(conv_k(act(norm(x)))))), where only conv_k looks sideways."""
 
-    def __init__(self, config: CnnConfig, dilation: int) -> None:
+    def __init__(self, channels: int, kernel: int, dilation: int, dropout: float) -> None:
         super().__init__()
-        c = config.channels
-        self.norm1 = MaskedBatchNorm(c)
-        self.conv1 = Conv(c, c, config.kernel, dilation=dilation, bias=False)
-        self.norm2 = MaskedBatchNorm(c)
-        self.drop = ChannelDropout(config.dropout)
-        self.conv2 = Conv(c, c, 1, bias=False)
+        self.norm1 = MaskedBatchNorm(channels)
+        self.conv1 = Conv(channels, channels, kernel, dilation=dilation, bias=False)
+        self.norm2 = MaskedBatchNorm(channels)
+        self.drop = ChannelDropout(dropout)
+        self.conv2 = Conv(channels, channels, 1, bias=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         y = self.conv1(masked(functional.gelu(self.norm1(x, mask)), mask))
@@ -164,7 +163,9 @@ class Member(nn.Module):
         c = config.channels
         self.stem = Conv(4, c, config.stem_kernel, bias=False)
         self.place = nn.Parameter(torch.empty(config.positions, c)) if config.positions else None
-        self.blocks = nn.ModuleList(Block(config, dilation) for dilation in config.dilations)
+        self.blocks = nn.ModuleList(
+            Block(c, config.kernel, dilation, config.dropout) for dilation in config.dilations
+        )
         self.norm = MaskedBatchNorm(c)
         self.head = PositionHead(config) if config.positions else PoolingHead(config)
 
