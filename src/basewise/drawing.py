@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, get_args
 
 from markupsafe import Markup
 
 from basewise.errors import ConfigError, DataError, MissingExtra
-from basewise.picture import heat, logo
+from basewise.picture import heat, logo, tracks
 from basewise.picture.svg import file_of, framed
 from basewise.store import whole, write_text
-from basewise.types import Attribution, Span
+from basewise.types import Attribution, Floats, Span
 
-__all__ = ["Kind", "Picture", "check_format", "draw", "logo_of"]
+__all__ = ["Kind", "Picture", "check_format", "draw", "draw_tracks", "logo_of"]
 
 Kind = Literal["logo", "tokens"]
 
@@ -155,6 +156,43 @@ def logo_of(
     return logo.logo(
         first.sequence, tracks, str(first.target), tss=tss, truth=truth, hits=hits, width=width
     )
+
+
+def draw_tracks(
+    start: int,
+    numbers: Mapping[str, Floats],
+    stretches: Mapping[str, Sequence[Span]] = MappingProxyType({}),
+    *,
+    told: Mapping[str, str] = MappingProxyType({}),
+) -> Picture:
+    """Draw numbers on the bases of a stretch of a genome, and stretches below them.
+
+    Parameters
+    ----------
+    start : int
+        Place of the first base.
+    numbers : mapping of str to (b,) float
+        By the name of the track; all of one length. NaN where there is no number.
+    stretches : mapping of str to sequence of Span
+        By the name of the track, in the coordinates of the genome; what lies outside is left out.
+    told : mapping of str to str
+        What to write beside the name of a track.
+
+    Raises
+    ------
+    DataError
+        If there are no numbers, or tracks of several lengths.
+    """
+    lengths = {len(values) for values in numbers.values()}
+    if len(lengths) != 1 or lengths == {0}:
+        raise DataError(
+            f"Tracks of {sorted(lengths) or 'no'} bases; a picture is of tracks of one length."
+        )
+    lanes: list[tracks.Numbers | tracks.Stretches] = [
+        tracks.Numbers(name, values, told.get(name, "")) for name, values in numbers.items()
+    ]
+    lanes += [tracks.Stretches(name, own, told.get(name, "")) for name, own in stretches.items()]
+    return Picture(file_of(tracks.tracks(start, start + lengths.pop(), lanes)))
 
 
 def check_format(ending: str) -> None:

@@ -14,11 +14,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from basewise.data.features import Feature
 from basewise.errors import ConfigError, DataError, MissingExtra
 from basewise.store import whole
 from basewise.types import Interval
 
-__all__ = ["BedRow", "Piece", "check_bigwig", "write_bed", "write_bigwig", "write_regions"]
+__all__ = [
+    "BedRow",
+    "Piece",
+    "check_bigwig",
+    "feature_rows",
+    "write_bed",
+    "write_bigwig",
+    "write_regions",
+]
 
 _ENDINGS = (".bw", ".bigwig")
 
@@ -195,3 +204,17 @@ def _above(pieces: Iterable[Piece], name: str, threshold: float) -> Iterator[Bed
 def _row(chrom: str, start: int, end: int, total: float, name: str) -> BedRow:
     score = min(max(round(1000 * total / (end - start)), 0), 1000)
     return BedRow(Interval(chrom, start, end), name, score)
+
+
+def feature_rows(features: Iterable[Feature], scores: Iterable[float]) -> Iterator[BedRow]:
+    """The rows of features with scores, one for each part, named by name or id.
+
+    The smallest score becomes 0 and the largest 1000; features with NaN are left out.
+    """
+    kept = [(f, s) for f, s in zip(features, scores, strict=True) if not np.isnan(s)]
+    low, high = min((s for _, s in kept), default=0.0), max((s for _, s in kept), default=0.0)
+    for feature, score in kept:
+        shade = round(1000 * (score - low) / (high - low)) if high > low else 0
+        for start, end in feature.parts:
+            place = Interval(feature.chrom, start, end)
+            yield BedRow(place, feature.name or feature.id, shade, feature.strand)

@@ -1,0 +1,512 @@
+"""Do genes stand out in a track of scores? Regions against places where they are not.
+
+A region's score is the mean, sum or maximum of a track on its bases, or its density: the share of
+its bases with a score of at least a cutoff. Two nulls:
+
+* *shift*: all regions move along their contig by the same number of bases, round its end, as if it
+  were a circle. Lengths, order, operons and overlaps stay, and so does the track: what is broken is
+  which bases are under which region. Where there are no more shifts than were asked for, every one
+  is taken and p values are exact; otherwise they are drawn, without replacement on a single contig.
+* *matched*: a region lies anywhere else, as one stretch, where G+C is that of the region within a
+  tolerance. This takes out what composition explains.
+
+p = (1 + placements at least as extreme) / (1 + placements), two-sided twice the smaller tail
+(Phipson & Smyth 2010); q by Benjamini & Hochberg 1995 within a measure; the effect is the
+difference from the mean of the null in its standard deviations. The *quantile as published* is the share of
+all bases whose score is at most the region's mean: the mean of many bases is compared with single
+ones, so that it depends on length and has no p value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from basewise.data.features import Feature
+from basewise.errors import DataError
+from basewise.sequence.alphabet import encode
+from basewise.stats import benjamini_hochberg
+from basewise.types import Floats, Ints
+
+__all__ = ["MEASURES", "SCORES", "RegionScores", "gene_sets", "region_scores", "set_enrichment"]
+
+MEASURES = ("mean", "sum", "maximum", "density")
+
+SCORES = (
+    "measure", "null", "bases", "observed", "expected", "effect", "above", "below", "n_null", "p",
+    "q", "reason",
+)  # fmt: skip
+"""Columns of every table, after those that say what a row is of.
+
+measure : one of `MEASURES`, or `difference of means` for sets;
+null : `shift`, `all shifts` (exact) or `matched`;
+bases : with a score;
+observed, expected : the measure, and its mean over the null;
+effect : their difference in standard deviations of the null;
+above, below : placements of the null at least as high, and at most as high;
+n_null : placements;
+p, q : two-sided, and corrected within measure (and kind of row);
+reason : why there is no p value, or nothing.
+"""
+
+MINIMUM_PLACEMENTS = 100
+_CHUNK = 1000  # shifts at a time
+_BLOCK = 1 << 15  # placements drawn at a time
+_BLOCKS = 40  # of them, at most, for a region
+_EQUAL = 1e-9  # of sums that were added up otherwise
+
+Null = Literal["shift", "matched"]
+
+
+class RegionScores(NamedTuple):
+    """Tables: a row per region and measure, and one per kind of region and measure."""
+
+    regions: pd.DataFrame
+    kinds: pd.DataFrame
+
+
+def region_scores(
+    track: Mapping[str, Floats],
+    features: Sequence[Feature],
+    *,
+    null: Null = "shift",
+    sequences: Mapping[str, str] | None = None,
+    draws: int = 10_000,
+    cutoff: float | None = None,
+    gc_tolerance: float = 0.02,
+    seed: int = 0,
+) -> RegionScores:
+    """Score regions of a genome, and hold them against a null.
+
+    Parameters
+    ----------
+    track : mapping of str to (b,) float
+        Of every contig with a region; NaN at bases without a score, which count nowhere.
+    features : sequence of Feature
+        Such as `Annotation.genes()` and `noncoding`. Kinds are scored as a whole too (bases in two
+        of its regions count twice), against shifts only.
+    null : {"shift", "matched"}
+    sequences : mapping of str to str, optional
+        Of the contigs; needed by `matched`.
+    draws : int
+        Shifts, or placements of each region.
+    cutoff : float, optional
+        From which score on a base counts for the density; the 99 % quantile of the track if None.
+    gc_tolerance : float
+        By how much a placement's share of G+C may differ. A region with fewer placements than
+        `MINIMUM_PLACEMENTS` in some 1.3 million tries has a reason in place of a p value.
+    seed : int
+
+    Returns
+    -------
+    RegionScores
+        `regions` has the columns `id`, `name`, `kind`, `chrom`, `start`, `end`, `strand`, those
+        of `SCORES`, and `quantile_as_published`; `kinds` has `kind`, `regions` and those of
+        `SCORES`, and is empty for `matched`.
+
+    Raises
+    ------
+    DataError
+        If there are no features, or a contig has no track, or one that ends before a feature does.
+    """
+    genome = _Genome.of(track, features, cutoff)
+    if null == "matched":
+        if sequences is None:
+            raise DataError("null = 'matched' matches G+C; give the sequences of the contigs.")
+        found = _matched(genome, sequences, draws, gc_tolerance, seed)
+        empty = pd.DataFrame(columns=["kind", "regions", *SCORES])
+        return RegionScores(_regions(genome, features, found, null), empty)
+    kinds, groups = np.unique([feature.kind for feature in features], return_inverse=True)
+    own = {m: _Tally(genome.observed[m]) for m in MEASURES}
+    whole = {m: _Tally(values) for m, values in _by_kind(genome.observed, groups).items()}
+    shifts, exact = _shifts(genome.lengths, draws, seed)
+    for values in genome.shifted(shifts, MEASURES):
+        for measure, of_kinds in _by_kind(values, groups).items():
+            own[measure].add(values[measure])
+            whole[measure].add(of_kinds)
+    told = "all shifts" if exact else "shift"
+    named = pd.DataFrame({"kind": kinds, "regions": np.bincount(groups)})
+    bases = np.bincount(groups, weights=genome.observed["bases"])
+    return RegionScores(_regions(genome, features, own, told), _tables(whole, told, named, bases))
+
+
+def set_enrichment(
+    track: Mapping[str, Floats],
+    genes: Sequence[Feature],
+    sets: Mapping[str, Sequence[int]],
+    *,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Do the genes of a set score higher than the other genes do? Against the same shifts.
+
+    The measure is the mean over the set's genes of their mean score, less that over all other
+    genes. Under a shift the set keeps its genes, their lengths and how they lie together in
+    operons, so neighbours that share a score are not taken for independent evidence.
+
+    Parameters
+    ----------
+    sets : mapping of str to sequence of int
+        Which of `genes`, by the name of the set; see `gene_sets`.
+    track, draws, seed
+        As for `region_scores`.
+
+    Returns
+    -------
+    DataFrame
+        Columns `set`, `genes` (how many of them are scored), and those of `SCORES`.
+    """
+    genome = _Genome.of(track, genes, 0.0)
+    member = np.zeros((len(sets), len(genes)), bool)
+    for row, chosen in zip(member, sets.values(), strict=True):
+        row[list(chosen)] = True
+
+    def difference(means: Floats) -> Floats:
+        known = ~np.isnan(means)
+        values = np.where(known, means, 0.0)
+        sums, counts = values @ member.T, known.astype(float) @ member.T
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rest = (values.sum(-1, keepdims=True) - sums) / (known.sum(-1, keepdims=True) - counts)
+            return np.asarray(sums / counts - rest)
+
+    tally = _Tally(difference(genome.observed["mean"][None])[0])
+    shifts, exact = _shifts(genome.lengths, draws, seed)
+    for values in genome.shifted(shifts, ("mean",)):
+        tally.add(difference(values["mean"]))
+    scored = member & ~np.isnan(genome.observed["mean"])
+    named = pd.DataFrame({"set": list(sets), "genes": scored.sum(1)})
+    return _tables(
+        {"difference of means": tally},
+        "all shifts" if exact else "shift",
+        named,
+        scored @ genome.observed["bases"],
+    )
+
+
+def gene_sets(
+    genes: Sequence[Feature], sets: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, list[int]], dict[str, list[str]]]:
+    """Join lists of names with genes.
+
+    Names are compared without regard to case; a copy that Prokka numbers (`dnaA_1`) is of its
+    gene's name. A name that several genes have stands for all of them.
+
+    Returns
+    -------
+    sets : dict
+        By the name of the set, which of `genes`.
+    missing : dict
+        By the name of the set, the names that no gene has.
+    """
+    known: dict[str, list[int]] = {}
+    for i, gene in enumerate(genes):
+        if gene.name:
+            base, mark, copy = gene.name.lower().rpartition("_")
+            for name in {gene.name.lower(), base if mark and copy.isdecimal() else ""} - {""}:
+                known.setdefault(name, []).append(i)
+    found, missing = {}, {}
+    for title, names in sets.items():
+        wanted = dict.fromkeys(name.strip().lower() for name in names)
+        found[title] = sorted({i for name in wanted for i in known.get(name, [])})
+        missing[title] = [name for name in wanted if name not in known]
+    return found, missing
+
+
+# -------------------------------------------------------------------- placements
+
+
+@dataclass(frozen=True, eq=False)
+class _Genome:
+    """A track on its contigs, one after the other, and where the parts of regions lie in it.
+
+    Every contig is there twice in a row, so that what is shifted round its end is one stretch.
+    """
+
+    lengths: Ints  # of contigs, (c,)
+    base: Ints  # where each contig begins in the doubled arrays
+    contig: Ints  # of every part, (p,)
+    start: Ints
+    size: Ints
+    first: Ints  # first part of every region, (r,)
+    doubled: Floats  # scores, NaN where there are none
+    cutoff: float
+    sums: Floats
+    over: Floats
+    known: Floats | None  # running counts of bases with a score; None if all have one
+    chroms: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, track: Mapping[str, Floats], features: Sequence[Feature], cutoff: float | None
+    ) -> _Genome:
+        if not features:
+            raise DataError("There are no regions to score; give some features.")
+        chroms = tuple(dict.fromkeys(feature.chrom for feature in features))
+        for feature in features:
+            if feature.chrom not in track:
+                raise DataError(
+                    f"{feature.id} lies on {feature.chrom!r}, which has no track; there are "
+                    f"tracks of {', '.join(map(repr, track))}."
+                )
+            length = len(track[feature.chrom])
+            if max(end for _, end in feature.parts) > length:
+                raise DataError(
+                    f"{feature.id} ({feature.chrom}:{feature.start}-{feature.end}) is beyond its "
+                    f"track, which has {length} bases."
+                )
+        values = [np.asarray(track[chrom], float) for chrom in chroms]
+        place = {chrom: i for i, chrom in enumerate(chroms)}
+        parts = np.array(
+            [(place[f.chrom], start, end - start) for f in features for start, end in f.parts]
+        )
+        count = np.array([len(feature.parts) for feature in features])
+        doubled = np.concatenate([np.tile(each, 2) for each in values])
+        if cutoff is None:
+            cutoff = float(np.nanquantile(np.concatenate(values), 0.99))
+        known = ~np.isnan(doubled)
+        return cls(
+            lengths=np.array([len(each) for each in values]),
+            base=np.cumsum([0, *(2 * len(each) for each in values)])[:-1],
+            contig=parts[:, 0],
+            start=parts[:, 1],
+            size=parts[:, 2],
+            first=np.cumsum(count) - count,
+            doubled=doubled,
+            cutoff=cutoff,
+            sums=_running(np.where(known, doubled, 0.0)),
+            over=_running(doubled >= cutoff),
+            known=None if known.all() else _running(known),
+            chroms=chroms,
+        )
+
+    @cached_property
+    def observed(self) -> dict[str, Floats]:
+        """The measures of the regions where they are, (r,), and their `bases` with a score."""
+        found = next(self.shifted(np.zeros((1, len(self.lengths)), np.int64), MEASURES))
+        return {m: values[0] for m, values in found.items()}
+
+    def shifted(self, shifts: Ints, measures: Sequence[str]) -> Iterator[dict[str, Floats]]:
+        """The measures, each (s, r), of all regions under shifts of the contigs, (n, c).
+
+        With them `bases`: how many have a score.
+        """
+        for begin in range(0, len(shifts), _CHUNK):
+            some = shifts[begin : begin + _CHUNK]
+            length = self.lengths[self.contig]
+            at = (self.start + some[:, self.contig]) % length + self.base[self.contig]
+            count = self._count(at)
+            found = {"bases": count}
+            with np.errstate(invalid="ignore", divide="ignore"):
+                total = self._within(self.sums, at)
+                found["sum"] = np.where(count > 0, total, np.nan)
+                found["mean"] = total / count
+                if "density" in measures:
+                    found["density"] = self._within(self.over, at) / count
+            if "maximum" in measures:
+                highest = self._highest(at)
+                found["maximum"] = np.where(count > 0, highest, np.nan)
+            yield found
+
+    def _count(self, at: Ints) -> Floats:
+        if self.known is None:
+            bases = np.add.reduceat(self.size, self.first).astype(float)
+            return np.broadcast_to(bases, (len(at), len(bases)))
+        return self._within(self.known, at)
+
+    def _within(self, running: Floats, at: Ints) -> Floats:
+        """Sums over regions of a running sum, (s, r), where parts begin at (s, p)."""
+        return np.add.reduceat(running[at + self.size] - running[at], self.first, axis=1)
+
+    def _highest(self, at: Ints) -> Floats:
+        """The maximum over each region: over two windows whose width is a power of two."""
+        level, found = np.log2(self.size).astype(int), np.empty(at.shape)
+        for k, windows in enumerate(_maxima(self.doubled, int(level.max()))):
+            own = level == k
+            if own.any():
+                low, high = at[:, own], at[:, own] + self.size[own] - (1 << k)
+                found[:, own] = np.maximum(windows[low], windows[high])
+        return np.maximum.reduceat(found, self.first, axis=1)
+
+
+def _running(values: Floats) -> Floats:
+    found = np.zeros(len(values) + 1)
+    np.cumsum(values, out=found[1:])
+    return found
+
+
+def _maxima(values: Floats, levels: int) -> Iterator[Floats]:
+    """The maximum of every window of 1, 2, 4, ... bases, by its first base; in one array."""
+    found = np.where(np.isnan(values), -np.inf, values)
+    yield found
+    for k in range(levels):
+        half = 1 << k
+        np.maximum(found[:-half], found[half:], out=found[:-half])
+        yield found
+
+
+def _shifts(lengths: Ints, draws: int, seed: int) -> tuple[Ints, bool]:
+    """Shifts of every contig, (n, c), none of them zero throughout; whether they are all."""
+    rng = np.random.default_rng([seed, 3])
+    if len(lengths) == 1:
+        most = int(lengths[0]) - 1
+        if most <= draws:
+            return np.arange(1, most + 1)[:, None], True
+        return rng.choice(most, draws, replace=False)[:, None] + 1, False
+    found = rng.integers(0, lengths, (draws, len(lengths)))
+    return found[found.any(1)], False
+
+
+def _matched(
+    genome: _Genome, sequences: Mapping[str, str], draws: int, tolerance: float, seed: int
+) -> dict[str, _Tally]:
+    """Every region anywhere on the contigs, as one stretch of its length and G+C."""
+    for chrom, length in zip(genome.chroms, genome.lengths, strict=True):
+        if len(sequences.get(chrom, "")) != length:
+            raise DataError(
+                f"The sequence of {chrom!r} has {len(sequences.get(chrom, ''))} bases and its "
+                f"track {length}; both are of one contig."
+            )
+    codes = np.concatenate([np.tile(encode(sequences[chrom]), 2) for chrom in genome.chroms])
+    gc = _running((codes == 1) | (codes == 2))
+    at = genome.base[genome.contig] + genome.start
+    size = np.add.reduceat(genome.size, genome.first)
+    share = np.add.reduceat(gc[at + genome.size] - gc[at], genome.first) / size
+    tallies = {m: _Tally(genome.observed[m]) for m in MEASURES}
+    level = np.log2(size).astype(int)
+    ends, rng = np.cumsum(genome.lengths), np.random.default_rng([seed, 4])
+    for k, windows in enumerate(_maxima(genome.doubled, int(level.max()))):
+        for r in np.flatnonzero(level == k).tolist():
+            b, found, left = int(size[r]), [], draws
+            for _ in range(_BLOCKS):
+                place = rng.integers(0, ends[-1], _BLOCK)
+                contig = np.searchsorted(ends, place, side="right")
+                place += genome.base[contig] - (ends - genome.lengths)[contig]
+                fits = place + b <= genome.base[contig] + genome.lengths[contig]
+                alike = np.abs((gc[place + fits * b] - gc[place]) / b - share[r]) <= tolerance
+                kept = place[fits & alike][:left]
+                found.append(kept)
+                left -= len(kept)
+                if not left:
+                    break
+            place = np.concatenate(found)
+            count = (
+                np.full(len(place), float(b))
+                if genome.known is None
+                else genome.known[place + b] - genome.known[place]
+            )
+            place, count = place[count > 0], count[count > 0]
+            total = genome.sums[place + b] - genome.sums[place]
+            over = genome.over[place + b] - genome.over[place]
+            highest = np.maximum(windows[place], windows[place + b - (1 << k)])
+            for m, values in zip(
+                MEASURES, (total / count, total, highest, over / count), strict=True
+            ):
+                tallies[m].add(values[:, None], r)
+    return tallies
+
+
+class _Tally:
+    """What is kept of a null: how often it is as extreme, its mean and spread. Nothing grows."""
+
+    def __init__(self, observed: Floats):
+        self.observed = observed
+        self.above, self.below, self.n, self.total, self.squares = np.zeros((5, len(observed)))
+        # Sums of the same numbers in another order are the same.
+        self.slack = _EQUAL * np.maximum(np.abs(observed), 1e-300)
+
+    def add(self, values: Floats, only: int | None = None) -> None:
+        """Take note of placements, (s, m); or, of one region `only`, (s, 1)."""
+        at = slice(None) if only is None else slice(only, only + 1)
+        observed, slack = self.observed[at], self.slack[at]
+        self.above[at] += (values >= observed - slack).sum(0)
+        self.below[at] += (values <= observed + slack).sum(0)
+        known = ~np.isnan(values)
+        away = np.where(known, values - observed, 0.0)
+        self.n[at] += known.sum(0)
+        self.total[at] += away.sum(0)
+        self.squares[at] += (away**2).sum(0)
+
+    def frame(self, measure: str, null: str) -> pd.DataFrame:
+        """The columns of `SCORES` but `bases` and `q`."""
+        enough = (self.n >= MINIMUM_PLACEMENTS) | (null == "all shifts")
+        with np.errstate(invalid="ignore", divide="ignore"):
+            away = self.total / self.n
+            spread = np.sqrt(np.maximum(self.squares / self.n - away**2, 0))
+            flat = spread <= _EQUAL * np.maximum(np.abs(self.observed), np.abs(away))
+            effect = np.where(flat, np.nan, -away / spread)
+        p = np.minimum(2 * (1 + np.minimum(self.above, self.below)) / (1 + self.n), 1.0)
+        reason = np.where(enough, "", "too few places of its length and G+C")
+        reason = np.where(np.isnan(self.observed), "no base has a score", reason).astype(object)
+        return pd.DataFrame(
+            {
+                "measure": measure,
+                "null": null,
+                "observed": self.observed,
+                "expected": self.observed + away,
+                "effect": effect,
+                "above": self.above.astype(int),
+                "below": self.below.astype(int),
+                "n_null": self.n.astype(int),
+                "p": np.where(reason == "", p, np.nan),
+                "reason": reason,
+            }
+        )
+
+
+# -------------------------------------------------------------------- tables
+
+
+def _by_kind(values: Mapping[str, Floats], groups: Ints) -> dict[str, Floats]:
+    """The measures of all regions of a kind together, (..., k), from those of the regions."""
+    member = np.eye(int(groups.max()) + 1)[groups]
+    count = values["bases"] @ member
+    total = np.nan_to_num(values["sum"]) @ member
+    over = (np.nan_to_num(values["density"]) * values["bases"]) @ member
+    order = np.argsort(groups, kind="stable")
+    first = np.searchsorted(groups[order], np.arange(member.shape[1]))
+    highest = np.where(np.isnan(values["maximum"]), -np.inf, values["maximum"])[..., order]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = {
+            "mean": total / count,
+            "sum": total,
+            "maximum": np.maximum.reduceat(highest, first, axis=-1),
+            "density": over / count,
+        }
+    return {m: np.where(count > 0, of, np.nan) for m, of in found.items()}
+
+
+def _regions(
+    genome: _Genome, features: Sequence[Feature], tallies: Mapping[str, _Tally], null: str
+) -> pd.DataFrame:
+    """The table of regions."""
+    named = pd.DataFrame(
+        [(f.id, f.name, f.kind, f.chrom, f.start, f.end, f.strand) for f in features],
+        columns=["id", "name", "kind", "chrom", "start", "end", "strand"],
+    )
+    found = _tables(tallies, null, named, genome.observed["bases"])
+    once = np.concatenate(
+        [genome.doubled[b : b + n] for b, n in zip(genome.base, genome.lengths, strict=True)]
+    )
+    single = np.sort(once[~np.isnan(once)])
+    mean = genome.observed["mean"]
+    quantile = np.searchsorted(single, mean, side="right") / max(len(single), 1)
+    quantile = np.where(np.isnan(mean), np.nan, quantile)
+    return found.assign(quantile_as_published=np.tile(quantile, len(tallies)))
+
+
+def _tables(
+    tallies: Mapping[str, _Tally], null: str, named: pd.DataFrame, bases: Floats
+) -> pd.DataFrame:
+    """A row for each row of `named` and each measure, q values within a measure."""
+    frames = []
+    for measure, tally in tallies.items():
+        frame = tally.frame(measure, null)
+        frame["bases"] = bases.astype(int)
+        frame["q"] = benjamini_hochberg(frame["p"])
+        frames.append(pd.concat([named, frame], axis=1))
+    return pd.concat(frames, ignore_index=True)[[*named.columns, *SCORES]]

@@ -1,0 +1,226 @@
+"""Scores of regions against nulls: by enumeration on genomes small enough for it."""
+
+import numpy as np
+import pytest
+
+from basewise.biology.region_scores import (
+    MEASURES,
+    SCORES,
+    gene_sets,
+    region_scores,
+    set_enrichment,
+)
+from basewise.data.features import Feature
+from basewise.errors import DataError
+
+LENGTH = 61
+
+
+def genome(seed=0, ties=False):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 4, LENGTH).astype(float) if ties else rng.normal(size=LENGTH)
+    values[[5, 6, 40]] = np.nan
+    return {"c": values}
+
+
+FEATURES = [
+    Feature("a", "gene", "c", ((3, 12),), "+", "dnaA_1"),
+    Feature("b", "gene", "c", ((30, 31),), "-", "recF"),
+    Feature("o", "gene", "c", ((58, 61), (0, 2)), "+", "oriC"),  # across the origin
+    Feature("s", "tRNA", "c", ((15, 19), (22, 27)), "+", ""),  # spliced
+    Feature("n", "tRNA", "c", ((5, 7),), "+", "none"),  # no base has a score
+]
+
+
+def bases(feature, shift=0):
+    return [(i + shift) % LENGTH for start, end in feature.parts for i in range(start, end)]
+
+
+def measures(values, cutoff):
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return dict.fromkeys(MEASURES, np.nan)
+    density = float((known >= cutoff).mean())
+    return {"mean": known.mean(), "sum": known.sum(), "maximum": known.max(), "density": density}
+
+
+def exact_p(observed, null):
+    null = np.array(null)[~np.isnan(null)]
+    above = (null >= observed - 1e-9).sum()
+    below = (null <= observed + 1e-9).sum()
+    return above, below, min(2 * (1 + min(above, below)) / (1 + len(null)), 1)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_all_shifts_are_those_of_an_enumeration(ties):
+    track = genome(ties=ties)
+    found = region_scores(track, FEATURES, draws=1000, cutoff=0.7)
+    table = found.regions.set_index(["measure", "id"])
+    assert list(found.regions.columns[7:-1]) == list(SCORES)
+    for feature in FEATURES:
+        here = measures(track["c"][bases(feature)], 0.7)
+        null = [measures(track["c"][bases(feature, s)], 0.7) for s in range(1, LENGTH)]
+        for measure in MEASURES:
+            row = table.loc[measure, feature.id]
+            if feature.id == "n":
+                assert (row.reason, np.isnan(row.p)) == ("no base has a score", True)
+                continue
+            drawn = np.array([each[measure] for each in null])
+            above, below, p = exact_p(here[measure], drawn)
+            assert row.null == "all shifts"
+            assert row.observed == pytest.approx(here[measure])
+            assert (row.above, row.below, row.n_null) == (above, below, (~np.isnan(drawn)).sum())
+            assert row.p == pytest.approx(p)
+            assert row.expected == pytest.approx(np.nanmean(drawn))
+            spread = np.nanstd(drawn)
+            assert row.effect == pytest.approx((here[measure] - np.nanmean(drawn)) / spread)
+
+
+def test_kinds_are_the_enumeration_of_their_bases():
+    track = genome()
+    table = region_scores(track, FEATURES, draws=1000, cutoff=0.7).kinds.set_index(
+        ["measure", "kind"]
+    )
+    for kind in ("gene", "tRNA"):
+        own = [f for f in FEATURES if f.kind == kind]
+
+        def at(shift, own=own):
+            return measures(track["c"][[i for f in own for i in bases(f, shift)]], 0.7)
+
+        for measure in MEASURES:
+            row = table.loc[measure, kind]
+            above, below, p = exact_p(at(0)[measure], [at(s)[measure] for s in range(1, LENGTH)])
+            assert (row.observed, row.p) == (pytest.approx(at(0)[measure]), pytest.approx(p))
+            assert (row.above, row.below, row.regions) == (above, below, len(own))
+
+
+def test_shifts_that_are_drawn_approach_all_of_them():
+    track = {"c": np.random.default_rng(1).normal(size=4001)}
+    features = [Feature("a", "gene", "c", ((100, 400),), "+")]
+    every = region_scores(track, features, draws=4000).regions
+    some = region_scores(track, features, draws=1500, seed=5).regions
+    assert (every["null"].unique(), some["null"].unique()) == (["all shifts"], ["shift"])
+    assert (some.n_null == 1500).all()
+    spread = np.sqrt(every.p * (1 - every.p / 2) / 1500)
+    assert (np.abs(some.p - every.p) <= 4 * spread + 2 / 1500).all()
+
+
+def test_contigs_shift_by_themselves():
+    """A contig whose every base is alike cannot change, whatever the other does."""
+    track = {"c": np.ones(50), "d": np.random.default_rng(0).normal(size=70)}
+    features = [Feature("a", "gene", "c", ((4, 9),)), Feature("b", "gene", "d", ((60, 65),))]
+    table = region_scores(track, features, draws=500).regions.set_index(["measure", "id"])
+    row = table.loc["mean", "a"]
+    assert (row.observed, row.expected, row.p) == (1.0, 1.0, 1.0)
+    assert np.isnan(row.effect)
+    values = track["d"]
+    every = np.array([np.roll(values, -s)[60:65].mean() for s in range(70)])
+    assert table.loc["mean", "b"].expected == pytest.approx(every.mean(), abs=0.1)
+
+
+def test_the_quantile_as_published_compares_a_mean_with_single_bases():
+    track = {"c": np.arange(10.0)}
+    table = region_scores(track, [Feature("a", "gene", "c", ((4, 8),))]).regions
+    assert table.quantile_as_published.unique() == [0.6]  # the mean 5.5 of 4, 5, 6, 7
+
+
+def test_matched_places_have_the_length_and_the_gc():
+    """Scores follow G+C alone: shifts call the region, matched places do not."""
+    rng = np.random.default_rng(3)
+    rich = np.zeros(6000, bool)
+    for at in range(100, 6000, 400):
+        rich[at : at + 60] = True
+    letters = np.where(rich, rng.choice(list("GC"), 6000), rng.choice(list("AT"), 6000))
+    track, sequence = {"c": rich + rng.normal(0, 0.1, 6000)}, {"c": "".join(letters)}
+    features = [Feature("a", "gene", "c", ((900, 960),), "+")]
+    features += [Feature("odd", "gene", "c", ((0, 5900),), "+")]
+    shifted = region_scores(track, features, draws=5000).regions.set_index(["measure", "id"])
+    matched = region_scores(track, features, null="matched", sequences=sequence, draws=400)
+    assert len(matched.kinds) == 0
+    found = matched.regions.set_index(["measure", "id"])
+    assert shifted.loc["mean", "a"].p < 0.01
+    row = found.loc["mean", "a"]
+    assert (row["null"], row.n_null) == ("matched", 400)
+    assert row.p > 0.05
+    assert row.expected == pytest.approx(1, abs=0.05)
+    running = np.append(0, np.cumsum(track["c"]))
+    gc = np.append(0, np.cumsum(rich))
+    starts = np.arange(6000 - 60 + 1)
+    alike = starts[np.abs((gc[starts + 60] - gc[starts]) / 60 - 1) <= 0.02]
+    null = (running[alike + 60] - running[alike]) / 60
+    observed = running[960] - running[900]
+    expected = 2 * min((null >= observed / 60).mean(), (null <= observed / 60).mean())
+    assert row.p == pytest.approx(min(expected, 1), abs=0.12)
+
+
+def test_too_few_places_is_a_reason():
+    letters = "A" * 3000 + "G" * 30 + "A" * 3000
+    track = {"c": np.random.default_rng(0).normal(size=len(letters))}
+    features = [Feature("a", "gene", "c", ((2000, 4000),), "+")]
+    features += [Feature("b", "gene", "c", ((3000, 3030),), "+")]
+    found = region_scores(track, features, null="matched", sequences={"c": letters}, draws=50)
+    assert (found.regions.reason == "too few places of its length and G+C").all()
+    assert found.regions.p.isna().all()
+
+
+def test_sets_are_the_enumeration_of_their_genes():
+    track = genome()
+    rng = np.random.default_rng(2)
+    genes = [
+        Feature(f"g{i}", "gene", "c", ((at, at + int(rng.integers(2, 6))),), "+", f"n{i}")
+        for i, at in enumerate(range(0, 55, 6))
+    ]
+    sets = {"first": [0, 1, 2, 5], "none": []}
+    found = set_enrichment(track, genes, sets, draws=1000).set_index("set")
+
+    def difference(shift):
+        means = [measures(track["c"][bases(g, shift)], 0)["mean"] for g in genes]
+        return np.nanmean([means[i] for i in sets["first"]]) - np.nanmean(
+            [m for i, m in enumerate(means) if i not in sets["first"]]
+        )
+
+    above, below, p = exact_p(difference(0), [difference(s) for s in range(1, LENGTH)])
+    row = found.loc["first"]
+    assert row.observed == pytest.approx(difference(0))
+    assert (row.above, row.below, row.genes) == (above, below, 4)
+    assert row.p == row.q == pytest.approx(p)
+    none = found.loc["none"]
+    assert (none.reason, none.genes) == ("no base has a score", 0)
+
+
+def test_p_values_of_a_track_without_signal_are_even():
+    """Scores that go on over neighbours, as attributions do, and genes in runs."""
+    rng = np.random.default_rng(7)
+    smooth = np.convolve(rng.normal(size=40_000), np.ones(50) / 50, "same")
+    features = [Feature(f"g{at}", "gene", "c", ((at, at + 120),)) for at in range(0, 39_000, 130)]
+    table = region_scores({"c": smooth}, features, draws=800).regions
+    share = (table[table.measure == "mean"].p < 0.05).mean()
+    assert 0.02 <= share <= 0.09
+    assert not (table.q < 0.05).any()
+
+
+def test_names_join_without_case_and_with_copies():
+    sets = {"spo": ["DNAA", "recF ", "absent"], "empty": []}
+    found, missing = gene_sets(FEATURES, sets)
+    assert found == {"spo": [0, 1], "empty": []}
+    assert missing == {"spo": ["absent"], "empty": []}
+
+
+@pytest.mark.parametrize(
+    "track, features, said",
+    [
+        ({"c": np.zeros(9)}, [], "There are no regions to score; give some features."),
+        ({"d": np.zeros(9)}, FEATURES[:1], "a lies on 'c', which has no track; there are tracks"),
+        ({"c": np.zeros(9)}, FEATURES[:1], r"a \(c:3-12\) is beyond its track, which has 9 bases"),
+    ],
+)
+def test_what_cannot_be_scored_is_said(track, features, said):
+    with pytest.raises(DataError, match=said):
+        region_scores(track, features)
+
+
+def test_matching_needs_the_sequence():
+    with pytest.raises(DataError, match="give the sequences of the contigs"):
+        region_scores(genome(), FEATURES, null="matched")
+    with pytest.raises(DataError, match="The sequence of 'c' has 3 bases and its track 61"):
+        region_scores(genome(), FEATURES, null="matched", sequences={"c": "ACG"})
