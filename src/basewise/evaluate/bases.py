@@ -35,6 +35,7 @@ __all__ = [
     "base_scores",
     "calibration",
     "choose_threshold",
+    "precision_recall",
     "predict_label",
     "region_metrics",
 ]
@@ -301,6 +302,23 @@ def calibration(found: BaseScores, bins: int = 10) -> Calibration:
     table = pd.DataFrame(rows)
     gaps = (table["share"] - table["probability"]).abs()
     return Calibration(table, float((gaps * table["n"]).sum() / table["n"].sum()))
+
+
+def precision_recall(found: BaseScores, points: int = 200) -> tuple[Floats, Floats]:
+    """The curve of precision over recall, every distinct score a threshold, thinned to be drawn.
+
+    Returns
+    -------
+    recall, precision : (m,) float
+        At most so many points, recall rising: of each stretch of recall the threshold that
+        reaches its end.
+    """
+    order = np.argsort(-found.scores, kind="stable")
+    scores, hits = found.scores[order], np.cumsum(found.truth[order])
+    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+    recall, precision = hits[last] / hits[-1], hits[last] / (last + 1)
+    kept = np.unique(np.searchsorted(recall, np.linspace(recall[0], 1, points)))
+    return recall[kept], precision[kept]
 
 
 def _check_threshold(threshold: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -142,8 +143,13 @@ def _text(codes: Ints, names: list[str]) -> Any:
 def _check(found: Sequence[Attribution]) -> None:
     if not found:
         raise DataError("There are no attributions; explain some records first.")
-    for what, of in (("models", "model"), ("targets", "target"), ("methods", "method")):
-        names = sorted({str(getattr(attribution, of)) for attribution in found})
+    said = {
+        "models": [a.model for a in found],
+        "targets": [str(replace(a.target, where=None)) for a in found],
+        "methods": [a.method for a in found],
+    }
+    for what, each in said.items():
+        names = sorted(set(each))
         if len(names) > 1:
             raise DataError(
                 f"The attributions are of {len(names)} {what} ({', '.join(names)}); "

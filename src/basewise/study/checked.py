@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from basewise.biology.discovery import check_installed
 from basewise.errors import ConfigError, DataError
@@ -15,13 +16,15 @@ from basewise.types import Record
 __all__ = ["check"]
 
 
-def check(study: Study, records: Mapping[str, Sequence[Record]]) -> None:
+def check(study: Study, records: Mapping[str, Sequence[Record]], root: Path | None = None) -> None:
     """Refuse what would fail only after models were trained.
 
     Parameters
     ----------
     records : mapping
         Of every split.
+    root : Path, optional
+        The folder that paths of the study are relative to.
 
     Raises
     ------
@@ -29,8 +32,9 @@ def check(study: Study, records: Mapping[str, Sequence[Record]]) -> None:
         If the target is no class of the training data, motifs need a TSS that is not given, or
         the panel has no motif that the letters of a published reading are taken for.
     DataError
-        If there are fewer than two classes, a split has a class that train has not, or the TSS
-        lies outside a record.
+        If a file of calls is missing, labelled regions are to be explained and test has none,
+        there are fewer than two classes, a split has a class that train has not, or the TSS lies
+        outside a record.
     UnknownName
         If the panel has no such name.
     MissingExtra
@@ -54,6 +58,14 @@ def check(study: Study, records: Mapping[str, Sequence[Record]]) -> None:
                     f"Record {record.id!r} of {split} has the class {record.label!r}, which no "
                     f"training record has; theirs are {', '.join(labels)}."
                 )
+    for name, path in study.bases.files(root).items():
+        if not path.exists():
+            raise DataError(
+                f"{path} does not exist ([bases] {name} = {path.name!r}); say where the data lie "
+                "with --data DIR."
+            )
+    if study.target.where == "labelled":
+        _check_regions(study, records)
     if study.as_published.word:
         element(study.as_published, study.biology)
     if study.biology.panel == "none":
@@ -67,3 +79,24 @@ def check(study: Study, records: Mapping[str, Sequence[Record]]) -> None:
             "[data] tss, the 0-based index of the base +1 in every sequence, or panel = 'none'."
         )
     check_tss(records["test"], motifs, tss)
+
+
+def _check_regions(study: Study, records: Mapping[str, Sequence[Record]]) -> None:
+    """Refuse regions that there are none of, and tables that read one number of all records."""
+    label = study.target.label
+    if not any(span.name == label for record in records["test"] for span in record.truth):
+        raise DataError(
+            f"[target] where = 'labelled': no test record has a stretch labelled {label!r}."
+        )
+    asked = {
+        "faithfulness": study.faithfulness is not None,
+        "controls": bool(study.controls.use),
+        "biology": study.biology.panel != "none",
+        "as_published": bool(study.as_published.word),
+    }
+    for table, given in asked.items():
+        if given:
+            raise ConfigError(
+                f"[{table}] cannot go with [target] where = 'labelled' yet: it reads one number of "
+                "every record, and here each has a region of its own; leave one of them out."
+            )

@@ -12,7 +12,7 @@ from basewise.explainers.parts import PART
 from basewise.picture.words import duration
 from basewise.study.checked import check
 from basewise.study.owner import owner_of
-from basewise.study.records import drawn
+from basewise.study.records import to_explain
 from basewise.study.rehearsal import naming, untrained_models
 from basewise.study.results import Run
 from basewise.study.study import Study
@@ -42,8 +42,8 @@ def plan(study: Study, data: Path | None = None, progress: Progress | None = Non
     """
     splits = study.data.splits(data, study.about.seed)
     records = {name: split.records for name, split in splits.items()}
-    check(study, records)
-    explained = drawn(records["test"], study.about.explained, study.about.seed)
+    check(study, records, data)
+    explained = to_explain(study, records["test"])
     rows: list[Planned] = []
     for name, model in untrained_models(study, records):
         target = model.target(study.target)

@@ -12,6 +12,11 @@
       attributions/<model>/<explainer>-<fingerprint>/part-*.parquet
       metrics/training/<model>.json   what each model is, and how long training took
       metrics/models.parquet          quality of each model and of the baseline
+      metrics/bases.parquet           models that label bases, beside published calls and labels
+      metrics/base_calibration.parquet, metrics/base_curves.parquet, metrics/base_repeats.parquet
+      rankings/base_tokens.parquet, rankings/base_kmers.parquet   true-positive ratios of tokens
+      predictions/bases/<model>.parquet   the label's probability at every base of test
+      predictions/base_calls.parquet      stretches that are labelled, or called by whom
       metrics/explainers.parquet      cost and completeness of each explainer
       metrics/localisation.parquet    how much planted truth each explainer found (if any is known)
       metrics/agreement.parquet       how much explainers and models agree, against shifts
@@ -122,6 +127,16 @@ class Run:
     def model_metrics(self) -> pd.DataFrame:
         """model, kind (`model` or `baseline`), parameters, split, metric, value, low, high, n."""
         return self.frame("metrics/models", "model_metrics", "predict")
+
+    def bases(self, name: str) -> pd.DataFrame:
+        """One of the tables of `study.bases.TABLES`, by the last part of its name."""
+        folder = {"tokens": "rankings", "kmers": "rankings", "calls": "predictions"}
+        where = folder.get(name.removeprefix("base_"), "metrics")
+        return self.frame(f"{where}/{name}", name, "bases")
+
+    def base_predictions(self, model: str) -> pd.DataFrame:
+        """record_id, probability: of the label explained, at every base of each test record."""
+        return self.frame(f"predictions/bases/{model}", "base_predictions", "bases")
 
     @property
     def explainer_metrics(self) -> pd.DataFrame:

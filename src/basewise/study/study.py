@@ -33,6 +33,7 @@ __all__ = [
     "TABLES",
     "About",
     "AsPublished",
+    "Bases",
     "Biology",
     "Controls",
     "Study",
@@ -126,6 +127,41 @@ class Biology:
 
 
 @component
+class Bases:
+    """The table `[bases]`: what stands beside models that label bases.
+
+    Attributes
+    ----------
+    published : table
+        From a name to a BED file of calls that others published; measured on the same bases.
+    label_sets : table
+        From a name to a BED file of another set of labels; measured alike.
+    prevalence : float or None
+        The share of labelled bases in the genome, to which metrics are projected too.
+    repeats : list of str
+        Families of dinucleotide repeats that regions are examined for: `CG`, `CA`, `GC/AC`.
+    """
+
+    published: dict[str, str] = Field(default_factory=dict)
+    label_sets: dict[str, str] = Field(default_factory=dict)
+    prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None
+    repeats: tuple[str, ...] = ()
+
+    def files(self, root: Path | None) -> dict[str, Path]:
+        """The BED files by name, in the folder that paths are relative to."""
+        named = self.published | self.label_sets
+        return {name: (root or Path()) / file for name, file in named.items()}
+
+    @field_validator("repeats")
+    @classmethod
+    def _families(cls, repeats: tuple[str, ...]) -> tuple[str, ...]:
+        for family in repeats:
+            if not re.fullmatch("[ACGT]{2}(/[ACGT]{2})*", family):
+                raise ValueError(f"{family!r} is no family of repeats; write 'CG' or 'GC/AC'")
+        return repeats
+
+
+@component
 class AsPublished:
     """The table `[as_published]`: a reading of importance as published, beside the sound one.
 
@@ -178,6 +214,7 @@ class Study:
     models: Mapping[str, Source]
     target: Target
     explainers: Mapping[str, Any]
+    bases: Bases
     biology: Biology
     as_published: AsPublished
     controls: Controls
@@ -196,6 +233,7 @@ class Study:
             "models": {name: typed(value) for name, value in self.models.items()},
             "target": dataclasses.asdict(self.target),
             "explainers": {name: typed(value) for name, value in self.explainers.items()},
+            "bases": settings_of(self.bases),
             "biology": settings_of(self.biology),
             "as_published": settings_of(self.as_published),
             "controls": settings_of(self.controls),
@@ -208,6 +246,7 @@ TABLES = (
     "models",
     "target",
     "explainers",
+    "bases",
     "biology",
     "as_published",
     "controls",
@@ -278,6 +317,7 @@ def study_from(tables: Mapping[str, Any]) -> Study:
         models=_named("models", MODELS, tables["models"]),
         target=_target(tables["target"]),
         explainers=_named("explainers", EXPLAINERS, tables["explainers"]),
+        bases=_settings("bases", Bases, tables.get("bases", {})),
         biology=_settings("biology", Biology, tables.get("biology", {"panel": "none"})),
         as_published=_settings(
             "as_published", AsPublished, tables.get("as_published", {"word": ""})
@@ -323,6 +363,10 @@ def _named(kind: str, registry: Registry, tables: Mapping[str, Any]) -> dict[str
     return found
 
 
+def _is_region(where: Any) -> bool:
+    return isinstance(where, tuple) and [type(bound) for bound in where] == [int, int]
+
+
 def _target(table: Mapping[str, Any]) -> Target:
     known = [field.name for field in dataclasses.fields(Target)]
     for key in table:
@@ -332,7 +376,13 @@ def _target(table: Mapping[str, Any]) -> Target:
             )
     if "label" not in table:
         raise ConfigError("[target] needs the setting 'label': the class to explain, by name.")
-    target = Target(**table)
+    where = table.get("where")
+    target = Target(**{**table, "where": tuple(where) if isinstance(where, list) else where})
+    if not (where is None or where == "labelled" or _is_region(target.where)):
+        raise ConfigError(
+            f"[target] where = {where!r}: 'labelled' or [start, end] is needed (0-based, half-open)."
+            " Regions that are predicted differ between models; basewise explain has them."
+        )
     if not isinstance(target.label, str):
         raise ConfigError(f"[target] label = {target.label!r} is no text; write label = '...'.")
     if target.read not in (reads := get_args(Read)):

@@ -17,6 +17,7 @@ STEPS = {
     "audit": 1,
     "train": 1,
     "predict": 1,
+    "bases": 1,
     "explain": 1,
     "evaluate": 1,
     "compare": 1,

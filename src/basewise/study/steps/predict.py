@@ -8,6 +8,7 @@ import pandas as pd
 
 from basewise.models.model import Model
 from basewise.study import measures
+from basewise.study.bases import of_regions
 from basewise.train.baseline import Baseline, KmerBaseline
 
 if TYPE_CHECKING:
@@ -18,26 +19,38 @@ __all__ = ["predict"]
 
 
 def predict(job: Job) -> None:
-    """Write predictions on test per model, and the quality of each on dev and test."""
+    """Write predictions on test per model, and the quality of each on dev and test.
+
+    Of models that label bases: what they predict of the regions explained. How good they are is
+    measured by the step `bases`.
+    """
     hashes = {k: v for k, v in job.lock["hashes"].items() if k != "explained"}
     files = [f"predictions/{name}.parquet" for name in job.models]
+    of_bases = [name for name, model in job.models.items() if model.labels_tokens]
+    if of_bases:
+        hashes = job.lock["hashes"]
+    if len(of_bases) < len(job.models):
+        files.append("metrics/models.parquet")
 
     def make(step: Step) -> None:
-        baseline = KmerBaseline().fit(job.records["train"], job.records["dev"])
-        judged: dict[str, Model | Baseline] = {**job.models, measures.BASELINE: baseline}
+        for i, name in enumerate(of_bases):
+            step.at(i, note=name)
+            found = of_regions(job.models[name], job.explained, job.study.target)
+            job.write(f"predictions/{name}", found, "predictions")
+        judged: dict[str, Model | Baseline] = {
+            name: model for name, model in job.models.items() if name not in of_bases
+        }
+        if not judged:
+            return
+        judged[measures.BASELINE] = KmerBaseline().fit(job.records["train"], job.records["dev"])
         rows: list[pd.DataFrame] = []
-        for i, (name, model) in enumerate(judged.items()):
+        for i, (name, model) in enumerate(judged.items(), len(of_bases)):
             step.at(i, note=name)
             rows += _measured(job, name, model)
         job.write("metrics/models", pd.concat(rows), "model_metrics")
 
-    job.once(
-        "predict",
-        [hashes, job.study.target.label, job.seed],
-        ["metrics/models.parquet", *files],
-        make,
-        len(job.models) + 1,
-    )
+    depends = [hashes, job.study.target.label, job.seed]
+    job.once("predict", depends, files, make, len(job.models) + 1)
 
 
 def _measured(job: Job, name: str, model: Model | Baseline) -> list[pd.DataFrame]:

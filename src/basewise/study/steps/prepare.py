@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from basewise.store import fingerprint, write_records, write_text
 from basewise.study.checked import check
 from basewise.study.identity import refuse_other_data
-from basewise.study.records import digest, drawn
+from basewise.study.records import digest, to_explain
 
 if TYPE_CHECKING:
     from basewise.study.job import Job
@@ -28,8 +28,8 @@ def read(job: Job) -> None:
         # By split: a record that moves from one to another is other data.
         hashes = {"data": fingerprint([digest(job.records[name]) for name in SPLITS])}
         refuse_other_data(job.study, job.records, hashes["data"], job.folder)
-        check(job.study, job.records)
-        job.explained = drawn(job.records["test"], job.study.about.explained, job.seed)
+        check(job.study, job.records, job.data)
+        job.explained = to_explain(job.study, job.records["test"])
         job.lock["hashes"] = hashes | {"explained": digest(job.explained)}
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from basewise.evaluate.bases import choose_threshold, predict_label
 from basewise.models.model import Model
+from basewise.models.thresholds import keep_thresholds
 from basewise.store import write_text
 from basewise.study import measures
 from basewise.study.clock import Clock
 from basewise.study.models import files_digest
+from basewise.types import Record
 
 if TYPE_CHECKING:
     from basewise.study.job import Job
@@ -52,9 +56,18 @@ def _train(job: Job, name: str, place: Path, aside: Path) -> None:
         )
         about = measures.architecture(model, clock.seconds)
         model.save(aside / "whole")
+        if model.labels_tokens:
+            keep_thresholds(aside / "whole", _thresholds(model, job.records["dev"]))
         _replace(aside / "whole", place)
         shutil.rmtree(aside, ignore_errors=True)
     write_text(job.folder / "metrics" / "training" / f"{name}.json", about)
+
+
+def _thresholds(model: Model, dev: Sequence[Record]) -> dict[str, float]:
+    """From which probability on a base is called, for each label that dev has, by its best F1."""
+    known = {span.name for record in dev for span in record.truth}
+    labels = [label for label in model.labels if label in known]
+    return {label: choose_threshold(predict_label(model, dev, label)) for label in labels}
 
 
 def _replace(source: Path, place: Path) -> None:

@@ -1,0 +1,254 @@
+"""A study whose models label bases: the whole of it on a small task, in seconds."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import basewise as bw
+from basewise.errors import CapabilityError, ConfigError, DataError
+from basewise.evaluate.bases import base_metrics, base_scores
+from basewise.models.thresholds import threshold_of
+from basewise.report import write_report
+from basewise.study.bases import BASELINE, TABLES
+from basewise.study.plan import plan
+from basewise.study.run import run_study
+from basewise.study.study import load_study
+
+WIDTH = 60
+SMALL = "hidden_size = 12, num_hidden_layers = 1, num_attention_heads = 2, intermediate_size = 16"
+STUDY = f"""
+[study]
+name = "boxes"
+title = "Boxes"
+seed = 3
+explained = 9
+
+[data]
+type = "labelled_bases"
+file = "windows.csv"
+label = "box"
+
+[models.base_cnn]
+network = {{ channels = 12, dilations = [1, 2], stem_kernel = 7, hidden = 8 }}
+training = {{ epochs = 6, batch_size = 20, learning_rate = 0.02, sampling = "presence" }}
+
+[models.dnabert2]
+head = "token_classification"
+entries = 40
+network = {{ {SMALL} }}
+training = {{ epochs = 1, batch_size = 30 }}
+grid = {{ max_length = [3], "labelling.threshold" = [0.3, 0.6] }}
+
+[target]
+label = "box"
+where = "labelled"
+
+[bases]
+published = {{ caller = "calls.bed" }}
+label_sets = {{ others = "others.bed" }}
+prevalence = 0.001
+repeats = ["CG", "GC/AC"]
+
+[explainers.occlusion]
+units = {{ type = "windows", size = 10 }}
+masking = "shuffled"
+
+[explainers.integrated_gradients]
+reference = "zero"
+steps = 8
+"""
+
+
+def task(folder: Path) -> None:
+    """Windows with a labelled box; calls that hold all boxes and more, and labels of half."""
+    rng = np.random.default_rng(5)
+    rows, calls, others = [], [], []
+    for i, split in enumerate(["train"] * 150 + ["dev"] * 40 + ["test"] * 45):
+        letters, start = rng.choice(list("ACGT"), WIDTH), 1000 * i
+        interval = ""
+        if i % 2 == 0:
+            at = int(rng.integers(0, WIDTH - 10))
+            letters[at : at + 10] = list("TGCGCGCGCA")
+            interval = f"{at}-{at + 10}"
+            calls.append((start + at, start + at + 10))
+            if i % 4 == 0:
+                others.append((start + at, start + at + 10))
+        elif i % 3 == 0:
+            calls.append((start + 20, start + 26))
+        rows.append(("c", start, start + WIDTH, split, interval, "".join(letters)))
+    columns = ["chrom", "start", "end", "split", "intervals", "sequence"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "windows.csv", index=False)
+    for name, places in (("calls", calls), ("others", others)):
+        (folder / f"{name}.bed").write_text("".join(f"c\t{a}\t{b}\n" for a, b in places))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("bases")
+    task(folder)
+    (folder / "study.toml").write_text(STUDY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(home: Path) -> Any:
+    return run_study(load_study(home / "study.toml"), home / "run", home)
+
+
+def test_everything_promised_is_there(finished: Any, home: Path) -> None:
+    cnn, *small = finished.models
+    assert [cnn, *small] == [
+        "base_cnn",
+        "dnabert2-max_length3-threshold0.3",
+        "dnabert2-max_length3-threshold0.6",
+    ]
+    for name, columns in TABLES.items():
+        found = finished.bases(name.rpartition("/")[2])
+        assert tuple(found.columns) == columns
+        assert len(found), name
+    for name in finished.models:
+        assert len(finished.base_predictions(name)) == len(finished.records("test")) == 45
+    assert bw.Model.load(home / "run" / "models" / small[1]).labelling.threshold == 0.6
+    pruned = bw.Model.load(home / "run" / "models" / small[0]).tokenizer
+    assert max(map(len, pruned.vocabulary()[5:])) == 3
+
+
+def test_the_threshold_is_that_of_dev_and_the_metrics_those_of_test(
+    finished: Any, home: Path
+) -> None:
+    table = finished.bases("bases").set_index(["model", "split", "at", "metric"])["value"]
+    test = finished.records("test")
+    for name in finished.models:
+        threshold = threshold_of(home / "run" / "models" / name, "box")
+        model = bw.Model.load(home / "run" / "models" / name)
+        scores = base_scores(test, "box", [each[:, 1] for each in model.predict_bases(test)])
+        told = base_metrics(scores, threshold, rng=np.random.default_rng(0), resamples=2)
+        for metric in ("f1", "auprc", "prevalence"):
+            assert table[name, "test", "windows", metric] == pytest.approx(told[metric].value)
+        kept = np.concatenate(finished.base_predictions(name)["probability"].tolist())
+        np.testing.assert_allclose(kept, scores.scores, atol=1e-6)
+    assert table["base_cnn", "test", "windows", "f1"] > 0.8
+    assert table["base_cnn", "test", "genome", "prevalence"] == pytest.approx(0.001)
+    assert table["base_cnn", "test", "genome", "f1"] < table["base_cnn", "test", "windows", "f1"]
+    assert table[BASELINE, "test", "windows", "auprc"] < 0.95
+
+
+def test_calls_and_labels_of_others_by_hand(finished: Any) -> None:
+    table = finished.bases("bases")
+    table = table[(table["at"] == "windows")].set_index(["model", "metric"])["value"]
+    test = finished.records("test")
+    boxes = sum(len(record.truth) for record in test)
+    more = sum(1 for i in range(190, 235) if i % 2 and i % 3 == 0)
+    assert table["caller", "recall"] == 1
+    assert table["caller", "precision"] == pytest.approx(10 * boxes / (10 * boxes + 6 * more))
+    fewer = sum(1 for i in range(190, 235) if i % 4 == 0)
+    assert table["others", "recall"] == pytest.approx(fewer / boxes)
+    assert table["others", "precision"] == 1
+    edges = {record.id: record.truth[0] for record in test if record.truth}
+    whole = sum(span.end < WIDTH for span in edges.values())
+    assert table["labels, 1 base on", "recall"] == pytest.approx(0.9)
+    assert table["labels, 1 base longer", "precision"] == pytest.approx(
+        10 * boxes / (10 * boxes + whole)
+    )
+    assert table["labels, 1 base shorter", "recall"] == pytest.approx(0.9)
+
+
+def test_every_labelled_region_is_explained_by_every_explainer(finished: Any) -> None:
+    explained = finished.records("explained")
+    assert len(explained) == 9
+    by_id = {record.id: record for record in finished.records("test")}
+    for record in explained:
+        window, _, place = record.id.rpartition("@")
+        (span,) = record.truth
+        assert place == f"{span.start}-{span.end}"
+        assert record.sequence == by_id[window].sequence
+    for name in finished.models:
+        for explainer in finished.explainers:
+            found = finished.attributions(name, explainer)
+            assert [a.record_id for a in found] == [record.id for record in explained]
+            places = [tuple(record.truth[0][:2]) for record in explained]
+            assert [a.target.where for a in found] == places
+    assert set(finished.localisation["explainer"]) == {"occlusion", "integrated_gradients"}
+    assert len(finished.kmers)
+    predictions = finished.predictions("base_cnn").set_index("record_id")
+    assert set(predictions["label"]) == {"box"}
+    assert predictions["p:box"].between(0, 1).all()
+
+
+def test_repeats_are_where_the_boxes_are(finished: Any) -> None:
+    table = finished.bases("base_repeats").set_index(["of", "family"])
+    labels = table.loc[("labels", "CG")]
+    assert labels["share"] == pytest.approx(0.8)  # GCGCGCGC of TGCGCGCGCA
+    assert table.loc[("labels", "GC/AC"), "share"] >= 0.9  # and the last CA, or the first TG
+    assert labels["q"] < 0.01
+    assert labels["enrichment"] > 3
+
+
+def test_tokens_and_kmers_with_their_ratios(finished: Any) -> None:
+    tokens = finished.bases("base_tokens")
+    assert set(tokens["by"]) == {"token", "kmer"}
+    best = tokens[(tokens["model"] == "base_cnn") & (tokens["by"] == "kmer")].iloc[0]
+    assert best["token"] in "TGCGCGCGCA"
+    assert best["tp"] <= best["count"]
+    methods = set(finished.bases("base_kmers")["method"])
+    assert methods == {"borda", "reciprocal_rank", "robust_rank", "mean_deviation"}
+
+
+def test_running_again_computes_nothing(finished: Any, home: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (home / "run").rglob("*.parquet")}
+    run_study(load_study(home / "study.toml"), home / "run", home)
+    assert {path: path.stat().st_mtime_ns for path in (home / "run").rglob("*.parquet")} == before
+
+
+def test_what_it_would_cost(home: Path) -> None:
+    said = "\n".join(plan(load_study(home / "study.toml"), home))
+    assert "explain: 9 test records, log-odds of box in each labelled region" in said
+
+
+def test_the_report_is_written(finished: Any, home: Path) -> None:
+    assert "Boxes" in write_report(home / "run").read_text()
+
+
+OF_SEQUENCES = "gives one label for a sequence and none for its bases"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "said"),
+    [
+        (
+            '"labelled"',
+            '"predicted"',
+            ConfigError,
+            r"\[target\] where = 'predicted': 'labelled' or",
+        ),
+        (
+            '"labelled"',
+            "[3]",
+            ConfigError,
+            r"\[target\] where = \[3\]: 'labelled' or \[start, end\]",
+        ),
+        ('"box"\nwhere', '"background"\nwhere', DataError, "no test record has a stretch labelled"),
+        ('"calls.bed"', '"none.bed"', DataError, r"none.bed does not exist \(\[bases\] caller ="),
+        ('["CG", "GC/AC"]', '["CGT"]', ConfigError, r"\[bases\].*'CGT' is no family of repeats"),
+        ("prevalence = 0.001", "prevalence = 2", ConfigError, r"\[bases\].*prevalence"),
+        ("[bases]", "[controls]\n[bases]", ConfigError, r"\[controls\] cannot go with \[target\]"),
+        ('head = "token_classification"\n', "", CapabilityError, OF_SEQUENCES),
+    ],
+)
+def test_what_is_refused(
+    home: Path, tmp_path: Path, old: str, new: str, error: Any, said: str
+) -> None:
+    assert STUDY.count(old) == 1
+    (tmp_path / "study.toml").write_text(STUDY.replace(old, new))
+    for name in ("windows.csv", "calls.bed", "others.bed"):
+        shutil.copy(home / name, tmp_path)
+    with pytest.raises(error, match=said) as caught:
+        run_study(load_study(tmp_path / "study.toml"), tmp_path / "run", tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "run").glob("models/*")), "refused before training"
