@@ -8,10 +8,10 @@
 tokens (6-mers) and as 60 windows of 5 bp. `overhead`: time of explaining sequences of mixed
 length over the time of bare passes of as many rows of the same widths, at the best of several
 batch sizes and in the precision the evaluator chose (forward, and backward too for methods of
-gradients). `peers`: both for shap, captum, lime and shapiq, as far as they are installed
-(`pip install -e '.[peers]'`), on the rows of one sequence. Medians over repeats, with their
-range; seconds of processor time on one thread, which other work disturbs less, or with
-`--threads` above 1 seconds of wall time.
+gradients); each run stands between two of bare passes and is held against their mean. `peers`:
+both for shap, captum, lime and shapiq, as far as they are installed (`pip install -e '.[peers]'`),
+on the rows of one sequence. Medians over repeats, with their range; seconds of processor time on
+one thread, which other work disturbs less, or with `--threads` above 1 seconds of wall time.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -229,23 +230,24 @@ def overhead(
             if name in LEFT_OUT or (name == "deep_lift" and shape != "cnn"):
                 continue
             given = settings_for(name, shape, masking, evaluations)
-            ratios = []
-            for repeat in range(repeats + 1):
-                seconds, found = timed(bw.explain, model, records, name, "yes", **given)
-                if not repeat:  # the batch size is found and kept
-                    continue
-                few = found[0].extras.get("bfloat16") == 1
-                used = half if few else model.network
-                if (few, backward) not in sizes:
-                    sizes[few, backward] = best_size(used, backward)
-                rows = rows_of(model, found)
-                once, _ = timed(bare, used, rows, sizes[few, backward], backward)
-                again, _ = timed(bare, used, rows, sizes[few, backward], backward)
-                ratios.append(seconds / min(once, again))
+            explain = partial(bw.explain, model, records, name, "yes", **given)
+            found = explain()  # the batch size is found and kept
+            few = found[0].extras.get("bfloat16") == 1
+            used = half if few else model.network
+            if (few, backward) not in sizes:
+                sizes[few, backward] = best_size(used, backward)
+            passes = partial(bare, used, rows_of(model, found), sizes[few, backward], backward)
+            before, _ = timed(passes)
+            ratios, least = [], before
+            for _ in range(repeats):  # between two bare runs, so that other work is in both
+                seconds, _ = timed(explain)
+                after, _ = timed(passes)
+                ratios.append(2 * seconds / (before + after))
+                before, least = after, min(least, after)
             n = sum(a.evaluations for a in found)
             error = found[0].extras.get("bfloat16_error")
             numbers = f"bfloat16, error {error:.2g}" if few else "float32"
-            more = f"{n // number} a sequence, bare {min(once, again):.2f} s, {numbers}"
+            more = f"{n // number} a sequence, bare {least:.2f} s, {numbers}"
             show(name, shape, ratios, "x", more)
 
 
@@ -375,7 +377,7 @@ def _set_function(model: bw.Model, record: bw.Record, settings: dict[str, Any]) 
     def value(present: Any) -> Any:
         with torch.inference_mode():
             ids, _ = board.rows(present, model)
-            return model.network(input_ids=ids).logits[:, 1].double().numpy()
+            return model.network(input_ids=ids.long()).logits[:, 1].double().numpy()
 
     return value, len(units)
 

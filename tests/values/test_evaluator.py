@@ -70,7 +70,7 @@ def test_ids_of_any_size_are_switched(highest: int) -> None:
     spans = np.array([[0, 1], [1, 2], [2, 3]])
     present = np.array([[1, 0, 1], [0, 1, 0]], bool)
     rows, _ = TokenSwitch(on, off, spans, spans).rows(present, tiny_cnn())
-    assert rows.dtype == torch.long
+    assert join([(rows, None)], 0).ids.dtype == torch.long  # as embeddings take them
     expected = np.where(present[:, None], on, off).reshape(4, 3)
     np.testing.assert_array_equal(rows, expected)
 

@@ -42,7 +42,11 @@ class Estimate:
 
 
 Play = Generator[Bools, Floats, Estimate]
-"""Yields coalitions (n, u), receives their values (n,), returns an `Estimate`."""
+"""Yields coalitions (n, u), receives their values (n,), returns an `Estimate`.
+
+The values of both ends are known from the first answer on; an estimator that needs them before
+asks for `game.ends` first. In a game of one unit they are known from the beginning.
+"""
 
 
 class Board(Protocol):
@@ -231,9 +235,23 @@ class _Player(Generic[T, B]):
 
 
 def _opened(game: Game, estimator: Callable[[Game], Play]) -> Play:
-    """Value both ends before the estimator begins, so that it may use them."""
-    yield game.ends
-    return (yield from estimator(game))
+    """Value both ends with what the estimator asks for first, so that it may use them after that.
+
+    They are a batch of their own otherwise, and a small one. A game of one unit has no more to it.
+    """
+    if game.n_units == 1:
+        yield game.ends
+        return (yield from estimator(game))
+    moves = estimator(game)
+    values = yield np.concatenate([game.ends, next(moves)])
+    values = values[2:]
+    while True:
+        try:
+            asked = moves.send(values)
+        except StopIteration as stop:
+            found: Estimate = stop.value
+            return found
+        values = yield asked
 
 
 def play(
@@ -288,13 +306,16 @@ def first_moves(
     found = []
     for each in boards:
         player, asked = _Player(*each), np.empty((0, each[1].n_units), bool)
+        moved = player.ask()
+        ends, new = moved[:2], moved[2:]
         try:
-            ends = moved = player.ask()
-            while len(asked) < rows:
+            while True:
+                at = np.linspace(0, len(new) - 1, min(rows - len(asked), len(new))).astype(int)
+                asked = np.concatenate([asked, new[at]])
+                if len(asked) >= rows:
+                    break
                 player.hear(*evaluate([(player.board, moved)]))
-                moved = player.ask()
-                at = np.linspace(0, len(moved) - 1, min(rows - len(asked), len(moved))).astype(int)
-                asked = np.concatenate([asked, moved[at]])
+                moved = new = player.ask()
         except StopIteration:
             asked = np.concatenate([asked, ends])
         found.append((player.board, asked))

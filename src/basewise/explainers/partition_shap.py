@@ -43,6 +43,7 @@ class PartitionShap(Perturbation):
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
         u, left = game.n_units, self.evaluations // 2
+        yield game.ends
         windows = _Windows(
             around=np.zeros((1, u), bool),
             start=np.array([0]),

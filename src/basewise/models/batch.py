@@ -160,10 +160,10 @@ def join(parts: Sequence[tuple[Tensor, Tensor | None]], pad_id: int) -> Batch:
     """One batch of several blocks of rows, padded right; no mask where nothing is padded."""
     width = max(ids.shape[1] for ids, _ in parts)
     if all(ids.shape[1] == width and lengths is None for ids, lengths in parts):
-        return Batch(parts[0][0] if len(parts) == 1 else torch.cat([ids for ids, _ in parts]), None)
+        return Batch(torch.cat([ids for ids, _ in parts]).long(), None)
     ids = torch.cat(
         [torch.nn.functional.pad(ids, (0, width - ids.shape[1]), value=pad_id) for ids, _ in parts]
-    )
+    ).long()
     lengths = torch.cat(
         [
             torch.full((len(ids),), ids.shape[1]) if lengths is None else lengths

@@ -209,6 +209,8 @@ class CnnForSequenceClassification(OneHotNetwork):
                 torch.cat(layers) for layers in zip(*(f[1] for f in found), strict=True)
             ]
         found = [member(x, mask) for member in self.members]
+        if len(found) == 1:
+            return found[0]
         logits = torch.stack([logits for logits, _ in found]).mean(0)
         return logits, [
             torch.cat(layers, -1) for layers in zip(*(f[1] for f in found), strict=True)

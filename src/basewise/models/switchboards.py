@@ -42,7 +42,8 @@ class Variants(Protocol):
         """Tokens of a row, for packing."""
 
     def rows(self, asked: Any, model: Model) -> tuple[Tensor, Tensor | None]:
-        """ids (n * draws, t) and lengths (n * draws,) or None, of wishes (n, ...)."""
+        """ids (n * draws, t), integers of any width, and lengths (n * draws,) or None, of wishes
+        (n, ...)."""
 
     def spans(self, asked: Any, model: Model) -> list[Ints]:
         """The bases that the tokens of those rows cover, (t, 2) each, as the sequence has them."""
@@ -119,7 +120,7 @@ class TokenSwitch:
             self._off, self._step = self._off.to(device), self._step.to(device)
         kept = torch.from_numpy(present_spans(present, self._covering)).to(device)
         # In few bits, and added: three times as fast as choosing whole ids by `where`.
-        return (kept[:, None] * self._step).add_(self._off).flatten(0, 1).long(), None
+        return (kept[:, None] * self._step).add_(self._off).flatten(0, 1), None
 
 
 class BaseSwitch:
