@@ -42,16 +42,17 @@ class PartitionShap(Perturbation):
         return exactly(2 + 2 * min(self.evaluations // 2, openings(units)))
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
-        u, left = game.n_units, self.evaluations // 2
-        yield game.ends
-        windows = _Windows(
-            around=np.zeros((1, u), bool),
-            start=np.array([0]),
-            end=np.array([u]),
-            weight=np.ones(1),
-            low=np.array([game.empty]),
-            high=np.array([game.full]),
+        u, left = game.n_units, self.evaluations // 2 - 1
+        if u == 1:
+            return Estimate(np.array([game.full - game.empty]))
+        unknown = np.zeros(1)
+        whole = _Windows(
+            np.zeros((1, u), bool), np.array([0]), np.array([u]), np.ones(1), unknown, unknown
         )
+        first, second = whole.halves()
+        values = yield np.concatenate([first, second])
+        whole = whole._replace(low=np.array([game.empty]), high=np.array([game.full]))
+        windows = whole.parts(first, second, *np.split(values, 2))
         while len(some := windows.promising(left)):
             left -= len(some)
             opened = windows.only(some)
