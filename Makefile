@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Where the real GUE files lie: `basewise fetch gue` puts them there, or say make study DATA=DIR.
 DATA ?= data/gue
 
-.PHONY: demo test check study benchmarks clean
+.PHONY: demo test faults check study benchmarks clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "basewise needs Python 3.11 or newer; found " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 ...")'
@@ -20,6 +20,9 @@ demo: $(VENV)/installed  ## the whole job on data it makes itself; prints the pa
 # One thread each: tiny tensors, and two processes that do not wait for each other.
 test: $(VENV)/installed  ## the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+faults: $(VENV)/installed  ## the long form of what runs survive: fifty kills, machines lost
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m faults tests/contract
 
 check: $(VENV)/installed  ## style, format and strict types
 	$(BIN)/ruff check .

@@ -49,7 +49,7 @@ def test_every_model_and_explainer_has_a_row_and_there_is_a_sum(tmp_path: Path) 
     seen: list[tuple[int, int, str]] = []
     lines = plan(load_study(tmp_path / "study.toml"), progress=lambda *at: seen.append(at))
     rows = [line.split() for line in lines if line.startswith("  ")]
-    assert rows[0] == ["model", "explainer", "parts", "evaluations", "time", "memory", "disk"]
+    assert rows[0] == ["model", "explainer", "shards", "evaluations", "time", "memory", "disk"]
     assert [row[:3] for row in rows[1:]] == [
         ["cnn", "occlusion", "1"],
         ["cnn", "lime", "1"],

@@ -16,7 +16,7 @@ import torch
 
 import basewise as bw
 from basewise.cli import main
-from basewise.explainers import parts
+from basewise.explainers import parts, shards
 from basewise.models.base_cnn import BaseCnn, BaseCnnConfig
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.store import read_attributions
@@ -40,7 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def explain(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Any:
     """Run the command with three records in a part."""
-    monkeypatch.setattr(parts, "PART", 3)
+    monkeypatch.setattr(shards, "MOST", 3)
 
     def run(out: Path, *more: object, model: object = home / "model") -> SimpleNamespace:
         command = ["explain", home / "seqs.fa", "--model", model, "--target", "yes", "-o", out]
@@ -110,7 +110,7 @@ def test_an_interruption_leaves_whole_parts_and_the_same_command_continues(
     assert done.code == 130
     assert done.err.strip().endswith("interrupted; the same command continues.")
     assert not out.exists()
-    left = sorted(path for path in tmp_path.rglob("*") if path.is_file() and "parts" in str(path))
+    left = sorted(tmp_path.rglob("part-*"))
     assert left == written
     assert [len(read_attributions(path)) for path in left] == [3, 3]
     left[0].write_bytes(left[0].read_bytes()[:-9])  # a broken part is made again, a whole one not
@@ -146,7 +146,7 @@ def test_the_cost_is_said_and_nothing_is_written(explain: Any, tmp_path: Path) -
     done = explain(tmp_path / "a.parquet", "--check")
     assert done.code == 0
     head, row = done.out.splitlines()[:2]
-    assert head.split() == ["model", "explainer", "parts", "evaluations", "time", "memory", "disk"]
+    assert head.split() == ["model", "explainer", "shards", "evaluations", "time", "memory", "disk"]
     assert [row.split()[i] for i in (0, 1, 3)] == ["small", "occlusion", f"{N * 42}"]
     assert list(tmp_path.iterdir()) == []
 

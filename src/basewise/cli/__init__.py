@@ -5,6 +5,7 @@ Heavy libraries are imported inside the commands, so that `--help` is quick.
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import sys
@@ -22,9 +23,11 @@ from basewise.cli.init import init
 from basewise.cli.predict import predict
 from basewise.cli.report import report
 from basewise.cli.run import check, run, status
-from basewise.errors import BasewiseError
+from basewise.errors import BasewiseError, ShardError
 
 __all__ = ["app", "main"]
+
+INCOMPLETE = 3
 
 app = typer.Typer(
     name="basewise",
@@ -65,24 +68,39 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 def main() -> None:
-    """Run the command line; errors of ours are one line and exit code 2."""
+    """Run the command line; errors of ours are one line and exit code 2.
+
+    Exit code 3 means that something is left to do, and that the same command continues with it.
+    """
     logging.basicConfig(format="basewise: %(message)s", level=logging.WARNING)
     logging.getLogger("basewise").setLevel(logging.INFO)  # licences, layers with adapters
     signal.signal(signal.SIGINT, _interrupted)
+    signal.signal(signal.SIGTERM, _stopped)
     try:
         app()
+    except ShardError as error:
+        typer.echo(f"basewise: {' '.join(str(error).split())}", err=True)
+        sys.exit(INCOMPLETE)
     except BasewiseError as error:
         typer.echo(f"basewise: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
     except OSError as error:  # a disk that is full, a folder that may not be written
         if error.filename is None:
             raise
-        typer.echo(f"basewise: {error.filename}: {error.strerror}.", err=True)
-        sys.exit(2)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = " Make room; the same command continues." if full else ""
+        typer.echo(f"basewise: {error.filename}: {error.strerror}.{remedy}", err=True)
+        sys.exit(INCOMPLETE if full else 2)
     except MemoryError as error:
         said = " ".join(str(error).split()) or "no more was to be had"
         typer.echo(f"basewise: memory ran out: {said}; ask for less at once.", err=True)
         sys.exit(2)
+
+
+def _stopped(*_: object) -> None:
+    """As schedulers ask, some seconds before they kill."""
+    typer.echo("basewise: stopped; the same command continues.", err=True)
+    sys.exit(INCOMPLETE)
 
 
 def _interrupted(*_: object) -> None:

@@ -85,10 +85,12 @@ def explain(
     from basewise.drawing import check_format
     from basewise.errors import ConfigError
     from basewise.explainers import EXPLAINERS
-    from basewise.explainers.parts import PART, explain_in_parts
+    from basewise.explainers.parts import explain_in_parts
     from basewise.explainers.regions import check_some, regions_of
+    from basewise.explainers.shards import RULE, cut
     from basewise.models.hub import checkpoint_folder
     from basewise.models.model import Model
+    from basewise.models.repeatable import repeatable
     from basewise.registry import settings_of
     from basewise.store import check_writable, fingerprint, join_attributions, mark_of
     from basewise.study.models import files_digest
@@ -110,12 +112,14 @@ def explain(
         from basewise.explainers.forecast import forecast
         from basewise.study.plan import Planned, table
 
-        cost = forecast(built, loaded, records, read_as, seed=seed)
-        for line in table([Planned(loaded.name, explainer, cost)]):
+        with repeatable():
+            cost = forecast(built, loaded, records, read_as, seed=seed)
+        shards = len(cut(built, loaded, records, loaded.device.type))
+        for line in table([Planned(loaded.name, explainer, cost, shards)]):
             typer.echo(line)
         return
     weights = files_digest(checkpoint_folder(model))
-    asked = (explainer, settings_of(built), str(read_as), weights, digest(records), seed, PART)
+    asked = (explainer, settings_of(built), str(read_as), weights, digest(records), seed, RULE)
     mark = fingerprint("explain", *asked, precision.value)
     parts = out.with_name(f"{out.name}.parts")
     if mark_of(out) == mark:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,8 +20,27 @@ DataFolder = Annotated[
 OutFolder = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
 
 
-def run(study: StudyFile, data: DataFolder = None, out: OutFolder = Path("runs")) -> None:
-    """Run a study; what is done already is kept. Prints the path of the report last."""
+def run(
+    study: StudyFile,
+    data: DataFolder = None,
+    out: OutFolder = Path("runs"),
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", help="Where to explain: local, processes, ray."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="How many; one per core otherwise.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Of a Ray cluster: auto, host:port, local.")
+    ] = None,
+) -> None:
+    """Run a study; what is done already is kept. Prints the path of the report last.
+
+    Ends with 0 when all is done; with 3 when something is left that the same command continues
+    with (it was stopped, a disk was full, shards failed); with 2 when the study or its data are
+    wrong.
+    """
     from basewise.cli.progress import Terminal
     from basewise.report import write_report
     from basewise.study import load_study, run_study
@@ -29,12 +48,21 @@ def run(study: StudyFile, data: DataFolder = None, out: OutFolder = Path("runs")
     loaded = load_study(study)
     folder = out / loaded.about.name
     watcher = Terminal()
-    done = run_study(loaded, folder, data, watcher)
+    done = run_study(loaded, folder, data, watcher, _backend(backend, workers, address))
     with watcher.step("report", None):
         page = write_report(folder)
     for line in _quality(done.model_metrics):
         typer.echo(line)
     typer.echo(page)
+
+
+def _backend(name: str | None, workers: int | None, address: str | None) -> dict[str, Any] | None:
+    """The backend that the options say; None where they say nothing."""
+    given = {"workers": workers, "address": address}
+    settings = {key: value for key, value in given.items() if value is not None}
+    if name is None and not settings:
+        return None
+    return {"type": name or ("processes" if address is None else "ray")} | settings
 
 
 def _quality(metrics: pd.DataFrame) -> list[str]:
@@ -46,17 +74,23 @@ def _quality(metrics: pd.DataFrame) -> list[str]:
     ]
 
 
-def check(study: StudyFile, data: DataFolder = None) -> None:
+def check(
+    study: StudyFile,
+    data: DataFolder = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help="Count at most so many explained records.")
+    ] = 0,
+) -> None:
     """Read a study and its data, and say what it would cost; nothing is written.
 
-    Per model and explainer: evaluations, expected time and memory, disk.
+    Per model and explainer: shards, evaluations, expected time and memory, disk.
     """
     from basewise.cli.progress import Terminal
     from basewise.study import load_study
     from basewise.study.plan import plan
 
     with Terminal().step("check", None) as step:
-        lines = plan(load_study(study), data, step.at)
+        lines = plan(load_study(study), data, step.at, limit)
     for line in lines:
         typer.echo(line)
 

@@ -6,17 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from basewise.errors import StoreError
-from basewise.explainers.regions import explain_regions
+from basewise.explainers.shards import cut_once, explain_again, flawed_part, part_of, pieces
 from basewise.store import read_attributions, write_attributions
 from basewise.types import Attribution, Record, Target
 
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
-__all__ = ["PART", "Part", "explain_in_parts"]
-
-PART = 100  # records in one part file
+__all__ = ["Part", "explain_in_parts"]
 
 
 class Part(NamedTuple):
@@ -37,7 +34,7 @@ def explain_in_parts(
     seed: int = 0,
     progress: Callable[[Attribution], None] | None = None,
 ) -> Iterator[Part]:
-    """Explain records `PART` at a time; a part that is there and whole is not made again.
+    """Explain records shard by shard; a part that is there and whole is not made again.
 
     The folder's name has to say all that the results depend on: nothing else is asked.
 
@@ -48,23 +45,12 @@ def explain_in_parts(
     progress : callable, optional
         Called with each attribution that is made now, as it is finished.
     """
-    for i in range(0, len(records), PART):
-        path = folder / f"part-{i // PART:05d}.parquet"
-        found = whole_part(path)
-        if found is not None:
-            yield Part(path, found, made=False)
+    cuts = cut_once(folder, explainer, lambda: model, records, model.device.type)
+    for i, some in enumerate(pieces(records, cuts)):
+        path = part_of(folder, i)
+        if flawed_part(path) is None:
+            yield Part(path, read_attributions(path), made=False)
             continue
-        some = records[i : i + PART]
-        found = explain_regions(explainer, model, some, target, seed, progress)
+        found = explain_again(explainer, model, some, target, seed, progress)
         write_attributions(path, found)
         yield Part(path, found, made=True)
-
-
-def whole_part(path: Path) -> list[Attribution] | None:
-    """What a part file holds; None if it is missing or broken, so that it is made again."""
-    if not path.exists():
-        return None
-    try:
-        return read_attributions(path)
-    except StoreError:
-        return None

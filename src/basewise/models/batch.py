@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from basewise.errors import CapabilityError
 from basewise.models.foreign import FunctionNetwork
+from basewise.models.repeatable import MemoryRanOut, agreed_tokens, timed
 
 if TYPE_CHECKING:
     from basewise.models.model import Model
@@ -51,20 +52,23 @@ class BatchSize:
     """The token budget of a batch, found by trying and halved when memory runs out.
 
     Starts small and doubles, up to `largest`, until four times the best size did no better; and as
-    long as a batch takes next to no time, most of which is spent around the network.
+    long as a batch takes next to no time, most of which is spent around the network. A size that
+    was `agreed` upon stays; see `models.repeatable`.
     """
 
     SMALLEST, MOST = 1 << 9, 1 << 22
     WORTH, QUICK, LOOKS = 1.05, 4e-3, 4  # times as fast, seconds, times
 
-    def __init__(self, tokens: int | None = None, largest: int = MOST):
-        self.tokens, self.largest = tokens or self.SMALLEST, largest
+    def __init__(self, tokens: int | None = None, largest: int = MOST, agreed: bool = False):
+        self.tokens, self.largest, self._agreed = tokens or self.SMALLEST, largest, agreed
         self._settled = tokens is not None
         self._rates: dict[int, list[float]] = {}
 
     @classmethod
     def of(cls, model: Model, work: Work = "forward") -> BatchSize:
         """The budget of a model where it lies, with what earlier calls have learnt."""
+        if not timed():
+            return cls(agreed_tokens(model.device, model.batch_tokens), agreed=True)
         if model.batch_tokens is not None:
             return cls(model.batch_tokens)
         known, key = _LEARNT.setdefault(model.network, {}), (model.device, work)
@@ -95,6 +99,8 @@ class BatchSize:
 
         Raises
         ------
+        MemoryRanOut
+            If memory runs out at a size that was agreed upon.
         CapabilityError
             If memory runs out and the batch is not `divisible` any further.
         """
@@ -109,6 +115,8 @@ class BatchSize:
                     f"Memory ran out on the smallest possible batch, of {tokens} tokens; explain "
                     "shorter windows of the sequence, or use a smaller model or another machine."
                 ) from error
+            if self._agreed:
+                raise MemoryRanOut(f"Memory ran out on a batch of {tokens} tokens.") from error
             self.tokens, self._settled = max(tokens // 2, 1), True
             return False
         self.learn(tokens, time.perf_counter() - begin)

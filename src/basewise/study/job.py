@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from basewise.models.model import Model
 from basewise.store import fingerprint, write_frame, write_text
+from basewise.study.backends.work import Backend
 from basewise.study.datasets import Split
 from basewise.study.ledger import Ledger
 from basewise.study.results import Run
@@ -31,8 +33,10 @@ class Job:
 
     Attributes
     ----------
-    study, folder, data, watcher
+    study, folder, data, watcher, backend
         As given to `run_study`.
+    device : str
+        What explaining is done on: `cuda` where torch sees an accelerator, or `cpu`.
     run : Run
         Reads what earlier steps wrote.
     lock : dict
@@ -45,10 +49,18 @@ class Job:
         The models by name: from the step `train` on.
     """
 
-    def __init__(self, study: Study, folder: Path, data: Path | None, watcher: Watcher):
+    def __init__(
+        self,
+        study: Study,
+        folder: Path,
+        data: Path | None,
+        watcher: Watcher,
+        backend: Backend | None = None,
+    ):
         self.study, self.folder, self.data, self.watcher = study, folder, data, watcher
-        self.seed = study.about.seed
+        self.backend, self.seed = backend, study.about.seed
         self.origins = {name: source.origin() for name, source in study.models.items()}
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.run = Run(folder)
         self.log = Log(folder / "log.jsonl")
         self.ledger = Ledger(folder / "steps.json")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from basewise.explainers.count import Count
 from basewise.explainers.forecast import Forecast, forecast
-from basewise.explainers.parts import PART
+from basewise.explainers.shards import cut, cuts_in
+from basewise.models.repeatable import repeatable
 from basewise.picture.words import duration
 from basewise.study.checked import check
 from basewise.study.owner import owner_of
-from basewise.study.records import to_explain
+from basewise.study.records import drawn, to_explain
 from basewise.study.rehearsal import naming, untrained_models
 from basewise.study.results import Run
 from basewise.study.study import Study
+from basewise.study.watch import read_log
 
 __all__ = ["Planned", "plan", "progress_of", "table"]
 
@@ -23,17 +27,25 @@ Progress = Callable[[int, int, str], None]
 
 
 class Planned(NamedTuple):
-    """What one explainer will cost with one model."""
+    """What one explainer will cost with one model, and in how many shards it is done."""
 
     model: str
     explainer: str
     cost: Forecast
+    shards: int = 1
 
 
-def plan(study: Study, data: Path | None = None, progress: Progress | None = None) -> list[str]:
+def plan(
+    study: Study, data: Path | None = None, progress: Progress | None = None, limit: int = 0
+) -> list[str]:
     """Read and validate the data, and say what explaining will cost; nothing is written.
 
     Models are tried as training finds them: what a pass costs does not depend on the weights.
+
+    Parameters
+    ----------
+    limit : int
+        At most so many records are counted as explained; 0: as many as the study says.
 
     Raises
     ------
@@ -44,6 +56,7 @@ def plan(study: Study, data: Path | None = None, progress: Progress | None = Non
     records = {name: split.records for name, split in splits.items()}
     check(study, records, data)
     explained = to_explain(study, records["test"])
+    explained = drawn(explained, limit, study.about.seed)
     rows: list[Planned] = []
     for name, model in untrained_models(study, records):
         target = model.target(study.target)
@@ -51,33 +64,42 @@ def plan(study: Study, data: Path | None = None, progress: Progress | None = Non
             if progress:
                 whole = len(study.models) * len(study.explainers)
                 progress(len(rows), whole, f"{name} by {explainer}")
-            with naming(f"[explainers.{explainer}] with [models.{name}]"):
+            with naming(f"[explainers.{explainer}] with [models.{name}]"), repeatable():
                 cost = forecast(settings, model, explained, target, seed=study.about.seed)
-            rows.append(Planned(name, explainer, cost))
+                shards = len(cut(settings, model, explained, model.device.type))
+            rows.append(Planned(name, explainer, cost, shards))
     lines = [
         f"{name}: {len(split.records):,} records from {split.source}"
         for name, split in splits.items()
     ]
     lines.append(f"explain: {len(explained):,} test records, {study.target}")
-    return [*lines, *table(rows), "Training and predicting are not in these numbers."]
+    seconds = sum(row.cost.seconds for row in rows)
+    shares = f"Several workers share the time: {_by_workers(seconds, sum(r.shards for r in rows))}."
+    return [*lines, *table(rows), shares, "Training and predicting are not in these numbers."]
+
+
+def _by_workers(seconds: float, shards: int) -> str:
+    """How long it takes with two workers, with as many as this machine has cores, and with more."""
+    cores = len(os.sched_getaffinity(0))
+    numbers = sorted({2, cores, 16, 128} - {1})
+    return ", ".join(f"{duration(seconds / min(n, shards))} with {n}" for n in numbers)
 
 
 def table(rows: Iterable[Planned]) -> list[str]:
     """Costs in columns, with their sum where there are several; then how they were found."""
     every = list(rows)
     cells: list[tuple[str, ...]] = [
-        ("model", "explainer", "parts", "evaluations", "time", "memory", "disk")
+        ("model", "explainer", "shards", "evaluations", "time", "memory", "disk")
     ]
     costs = [row.cost for row in every]
-    parts = [-(-cost.records // PART) for cost in costs]
-    cells += [(*row[:2], *_cells(row.cost, n)) for row, n in zip(every, parts, strict=True)]
+    cells += [(*row[:2], *_cells(row.cost, row.shards)) for row in every]
     if len(every) > 1:
         evaluations = Count.total(cost.evaluations for cost in costs)
         seconds, disk = sum(cost.seconds for cost in costs), sum(cost.disk for cost in costs)
         memory = max(cost.memory for cost in costs)
         most = sum(cost.most for cost in costs)
         whole = Forecast(0, evaluations, seconds, most, memory, disk)
-        cells.append(("all", "", *_cells(whole, sum(parts))))
+        cells.append(("all", "", *_cells(whole, sum(row.shards for row in every))))
     wide = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []
     for cell in cells:
@@ -85,17 +107,17 @@ def table(rows: Iterable[Planned]) -> list[str]:
         right = [text.rjust(n) for text, n in zip(cell[2:], wide[2:], strict=True)]
         lines.append("  ".join(["", *left, *right]).rstrip())
     lines.append(
-        "Time and memory on this machine, from explaining a few of the records for a second each: "
-        "as many evaluations as those took, and the most memory that was held."
+        "Time and memory of one worker on this machine, from explaining a few of the records for a "
+        "second each: as many evaluations as those took, and the most memory that was held."
     )
     return lines
 
 
-def _cells(cost: Forecast, parts: int) -> tuple[str, ...]:
+def _cells(cost: Forecast, shards: int) -> tuple[str, ...]:
     seconds = duration(cost.seconds)
     if cost.most > 1.5 * cost.seconds:
         seconds += f", at most {duration(cost.most)}"
-    return f"{parts:,}", str(cost.evaluations), seconds, size(cost.memory), size(cost.disk)
+    return f"{shards:,}", str(cost.evaluations), seconds, size(cost.memory), size(cost.disk)
 
 
 def size(number: float) -> str:
@@ -111,17 +133,39 @@ def _two(value: float) -> str:
 
 
 def progress_of(run: Run) -> list[str]:
-    """Who runs, if anyone; a line per model and explainer: parts finished of all; the report."""
-    n = len(run.records("explained"))
+    """Who runs, if anyone; shards done of all per model and explainer; the pace; the report."""
     owner = owner_of(run.folder)
     lines = [owner] if owner else []
-    whole = True
+    left = 0
     for model in run.models:
         for explainer in run.explainers:
-            done = len(list(run.parts(model, explainer)))
-            whole &= done == -(-n // PART)
-            lines.append(f"{model} by {explainer}: {done} of {-(-n // PART)} parts")
+            done, aside = len(list(run.parts(model, explainer))), len(run.errors(model, explainer))
+            place = run.lock.get("places", {}).get(f"{model}/{explainer}")
+            whole = len(cuts_in(run.folder / place)) if place else 0
+            left += (whole or 1) - done
+            said = f"{done} of {whole} shards" if whole else "not begun"
+            lines.append(f"{model} by {explainer}: {said}{f', {aside} set aside' if aside else ''}")
+    if owner and left and (seconds := _pace(run.folder / "log.jsonl")):
+        lines.append(
+            f"{duration(seconds)} from shard to shard: about {duration(seconds * left)} left"
+        )
     report = run.folder / "report" / "index.html"
-    said = f"{report}{'' if whole else ' (of an earlier state: run the study again)'}"
+    said = f"{report}{' (of an earlier state: run the study again)' if left else ''}"
     lines.append(f"report: {said if report.exists() else 'not written yet'}")
     return lines
+
+
+def _pace(log: Path) -> float | None:
+    """Seconds from one shard to the next since the run was last started, by its log.
+
+    None where that cannot be said: of fewer than two shards, or by a clock that was set back.
+    """
+    times: list[datetime] = []
+    for line in read_log(log):
+        if line["event"] == "start":
+            times.clear()
+        elif line["event"] == "part":
+            times.append(datetime.fromisoformat(line["time"]))
+    if len(times) < 2 or times[-1] <= times[0]:
+        return None
+    return (times[-1] - times[0]).total_seconds() / (len(times) - 1)

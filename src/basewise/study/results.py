@@ -111,6 +111,15 @@ class Run:
         if place:
             yield from sorted((self.folder / place).glob("part-*.parquet"))
 
+    def errors(self, model: str, explainer: str) -> list[dict[str, Any]]:
+        """The shards that were set aside: `part`, `error`, `trace`, `records` (ids) of each."""
+        place = self.lock.get("places", {}).get(f"{model}/{explainer}")
+        found = sorted((self.folder / place).glob("part-*.error.json")) if place else []
+        return [
+            {"part": path.name.partition(".")[0]} | json.loads(path.read_text(encoding="utf-8"))
+            for path in found
+        ]
+
     def predictions(self, model: str) -> pd.DataFrame:
         """record_id, split, label, predicted, and `p:<label>` for every label of the model."""
         return self.frame(f"predictions/{model}", "predictions", "predict")

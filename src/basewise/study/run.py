@@ -11,8 +11,10 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from basewise.store import clear_unfinished
+from basewise.study.backends import BACKENDS
 from basewise.study.identity import refuse_another_file
 from basewise.study.job import Job
 from basewise.study.owner import owned
@@ -26,7 +28,11 @@ __all__ = ["run_study"]
 
 
 def run_study(
-    study: Study, folder: Path, data: Path | None = None, watcher: Watcher | None = None
+    study: Study,
+    folder: Path,
+    data: Path | None = None,
+    watcher: Watcher | None = None,
+    backend: Any = None,
 ) -> Run:
     """Run every step of a study that is not done yet; the report is written by `report`.
 
@@ -39,6 +45,10 @@ def run_study(
         The folder that paths in `[data]` are relative to.
     watcher : Watcher, optional
         Shows progress.
+    backend : str, table or component, optional
+        Where shards are explained; see `basewise list backends`. Whichever it is, and however
+        many workers it has, the results are the same to the last bit. Without it, in processes
+        of this machine where there is enough to do for several, or else in this one.
 
     Raises
     ------
@@ -48,6 +58,8 @@ def run_study(
         If another process runs in the folder.
     DataError, CapabilityError, StoreError
         As the steps meet them; earlier results stay as they are.
+    ShardError
+        If shards of explaining failed; the others are done.
     """
     watcher = watcher or Silent()
     with owned(folder) as left:
@@ -56,7 +68,7 @@ def run_study(
         if left:
             watcher.note(f"{folder} was left by {left}, which is gone; its run continues.")
         _tell_version(folder, watcher)
-        job = Job(study, folder, data, watcher)
+        job = Job(study, folder, data, watcher, backend and BACKENDS.build(backend))
         job.log("start", study=study.about.name)
         read(job)
         for name in STEPS:

@@ -1,0 +1,138 @@
+"""Shards on the machines of a Ray cluster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from basewise.errors import ConfigError, MissingExtra
+from basewise.registry import component
+from basewise.study.backends.work import Failed, Outcome, Task, attempt
+
+__all__ = ["OnRay"]
+
+EVERY = 5.0  # seconds between looks at how large the cluster is
+
+
+@component
+class OnRay:
+    """On a Ray cluster: one actor for each core or accelerator, which keeps the model.
+
+    All machines see the model's folder under the same path; results come back to this process,
+    which alone writes to the run's folder. Machines may leave and join while it runs.
+
+    Attributes
+    ----------
+    address : str
+        Of the cluster: `auto` for the one this machine belongs to, `host:port`, or `local` for
+        one that is started here and ends with the run.
+    workers : int
+        The most actors; 0: as many as the cluster has cores, or accelerators.
+    """
+
+    address: str = "auto"
+    workers: Annotated[int, Field(ge=0)] = 0
+
+    @contextmanager
+    def open(self, device: str) -> Iterator[_Actors]:
+        try:
+            import ray
+        except ImportError:
+            raise MissingExtra(
+                "The backend 'ray' needs Ray; install it with: pip install 'basewise[ray]'."
+            ) from None
+        ours = not ray.is_initialized()
+        if ours:
+            try:
+                ray.init(
+                    address=self.address, log_to_driver=False, include_dashboard=False,
+                    logging_level="error",
+                )  # fmt: skip
+            except ConnectionError as error:
+                raise ConfigError(
+                    f"There is no Ray cluster at {self.address!r} ({str(error).splitlines()[0]}); "
+                    "start one with: ray start --head, or give --address local."
+                ) from None
+        try:
+            yield _Actors(self.workers, device)
+        finally:
+            if ours:
+                ray.shutdown()
+
+
+class _Actor:
+    """Runs on a slot of the cluster."""
+
+    def ready(self) -> None:
+        """Answers once there is a slot, and basewise is imported there."""
+
+    def run(self, task: Task) -> Outcome:
+        return attempt(task)
+
+
+class _Actors:
+    """As `ray.util.ActorPool`, but actors that die are replaced, and more come with machines."""
+
+    def __init__(self, most: int, device: str):
+        import ray
+
+        self._most, self._resource = most, "GPU" if device == "cuda" else "CPU"
+        needs = {"num_cpus": 1, "num_gpus": 1} if device == "cuda" else {"num_cpus": 1}
+        self._class = ray.remote(**needs)(_Actor)
+        self._free: list[Any] = []
+        self._coming: dict[Any, Any] = {}  # what says that it is there -> actor
+        self._busy: dict[Any, tuple[Any, int]] = {}  # result -> actor, key
+        self._looked = 0.0
+        self._look()
+
+    def room(self) -> int:
+        return len(self._free)
+
+    def give(self, key: int, task: Task) -> None:
+        actor = self._free.pop()
+        self._busy[actor.run.remote(task)] = actor, key
+
+    def take(self, seconds: float) -> list[tuple[int, Outcome]]:
+        import ray
+
+        self._look()
+        waited = [*self._busy, *self._coming]
+        if not waited:
+            time.sleep(seconds)
+            return []
+        ready, _ = ray.wait(waited, timeout=seconds)
+        if ready:  # and all others that have come meanwhile
+            ready, _ = ray.wait(waited, num_returns=len(waited), timeout=0)
+        found: list[tuple[int, Outcome]] = []
+        for each in ready:
+            actor, key = self._busy.pop(each, None) or (self._coming.pop(each), None)
+            try:
+                outcome = ray.get(each)
+                self._free.append(actor)
+            except ray.exceptions.RayError as error:
+                outcome = Failed(f"its actor was lost ({str(error).split('.')[0]})", lost=True)
+                ray.kill(actor)
+                self._hire()
+            if key is not None:
+                found.append((key, outcome))
+        return found
+
+    def _look(self) -> None:
+        """Have as many actors as the cluster has slots now."""
+        import ray
+
+        if self._looked and time.monotonic() - self._looked < EVERY:
+            return
+        self._looked = time.monotonic()
+        slots = int(ray.cluster_resources().get(self._resource, 0))
+        wanted = min(self._most or slots, max(slots, 1))
+        for _ in range(wanted - len(self._free) - len(self._coming) - len(self._busy)):
+            self._hire()
+
+    def _hire(self) -> None:
+        actor = self._class.remote()
+        self._coming[actor.ready.remote()] = actor
