@@ -7,6 +7,7 @@
   - CapabilityError     this model cannot serve this request
   - WeightsError        a checkpoint is not what it should be
   - StoreError          a file of ours is missing, foreign or broken
+  - ShardError          some shards of a run could not be done; the others are
   - MissingExtra        an optional library is not installed
 
 A message says what is wrong, where (file, line, record), the value, what is
@@ -24,6 +25,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "MissingExtra",
+    "ShardError",
     "StoreError",
     "UnknownName",
     "WeightsError",
@@ -63,6 +65,10 @@ class WeightsError(BasewiseError, OSError):
 
 class StoreError(BasewiseError, OSError):
     """A file holds something else than its reader expects."""
+
+
+class ShardError(BasewiseError, RuntimeError):
+    """Some shards of a run failed and were set aside; running again tries them again."""
 
 
 class MissingExtra(BasewiseError, ImportError):

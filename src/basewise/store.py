@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +22,11 @@ from basewise.errors import StoreError
 from basewise.types import Attribution, Interval, Record, Span, Target
 
 __all__ = [
+    "attribution_bytes",
     "check_writable",
     "clear_unfinished",
     "fingerprint",
+    "flaw_of",
     "join_attributions",
     "mark_of",
     "read_attributions",
@@ -30,6 +34,7 @@ __all__ = [
     "read_records",
     "whole",
     "write_attributions",
+    "write_bytes",
     "write_frame",
     "write_records",
     "write_text",
@@ -100,11 +105,19 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    with whole(path) as aside:
+        aside.write_bytes(data)
+
+
 def fingerprint(*values: Any) -> str:
     """Twelve characters that change when any of the JSON-able values does."""
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
+
+_SEAL, _UNSEALED = "basewise.sha256", b"0" * 64
 
 _ATTRIBUTION = pa.schema(
     [
@@ -132,8 +145,8 @@ _ATTRIBUTION = pa.schema(
 )
 
 
-def write_attributions(path: Path, found: Sequence[Attribution]) -> None:
-    """Write attributions as one Parquet file, whole or not at all."""
+def attribution_bytes(found: Sequence[Attribution]) -> bytes:
+    """Attributions as the bytes of a Parquet file that is sealed; see `flaw_of`."""
     rows = [
         {
             "record_id": a.record_id,
@@ -158,8 +171,41 @@ def write_attributions(path: Path, found: Sequence[Attribution]) -> None:
         }
         for a in found
     ]
-    with whole(path) as aside:
-        pq.write_table(pa.Table.from_pylist(rows, schema=_ATTRIBUTION), aside)
+    sink = io.BytesIO()
+    with pq.ParquetWriter(sink, _ATTRIBUTION) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=_ATTRIBUTION))
+        writer.add_key_value_metadata({_SEAL: _UNSEALED.decode()})
+    data = sink.getvalue()
+    return data.replace(_UNSEALED, hashlib.sha256(data).hexdigest().encode(), 1)
+
+
+def write_attributions(path: Path, found: Sequence[Attribution]) -> None:
+    """Write attributions as one sealed Parquet file, whole or not at all."""
+    write_bytes(path, attribution_bytes(found))
+
+
+def flaw_of(path: Path) -> str | None:
+    """What is wrong with a sealed Parquet file; None if it is, to the last bit, as it was made.
+
+    The seal is a key of the footer: the SHA-256 of all bytes of the file, those of the hash
+    itself as zeros.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    data = path.read_bytes()
+    if len(data) < 12 or data[:4] != b"PAR1" or data[-4:] != b"PAR1":
+        return "cut off" if data else "empty"
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    found = re.search(_SEAL.encode() + rb".{1,8}?([0-9a-f]{64})", data[max(footer, 0) :], re.DOTALL)
+    if found is None:
+        return "without a checksum"
+    sealed = found[1]
+    if hashlib.sha256(data.replace(sealed, _UNSEALED, 1)).hexdigest().encode() != sealed:
+        return "not what its checksum says"
+    return None
 
 
 def read_attributions(path: Path) -> list[Attribution]:
