@@ -14,9 +14,12 @@ NETWORKS = Registry(
         "basewise-cnn-lstm": "basewise.models.cnn_lstm:CnnLstmForSequenceClassification",
         "basewise-dnabert2": "basewise.models.dnabert2:Dnabert2",
         "basewise-gena": "basewise.models.gena:Gena",
+        "basewise-graph": "basewise.models.graph:Graph",
         "basewise-hyenadna": "basewise.models.hyenadna:HyenaDna",
         "basewise-nucleotide-transformer": (
             "basewise.models.nucleotide_transformer:NucleotideTransformer"
         ),
+        "basewise-recurrent": "basewise.models.recurrent:Recurrent",
+        "basewise-unet": "basewise.models.unet:UNet",
     },
 )
