@@ -12,9 +12,13 @@ its bases with a score of at least a cutoff. Two nulls:
 
 p = (1 + placements at least as extreme) / (1 + placements), two-sided twice the smaller tail
 (Phipson & Smyth 2010); q by Benjamini & Hochberg 1995 within a measure; the effect is the
-difference from the mean of the null in its standard deviations. The *quantile as published* is the share of
-all bases whose score is at most the region's mean: the mean of many bases is compared with single
-ones, so that it depends on length and has no p value.
+difference from the mean of the null in its standard deviations. The *quantile as published* is the
+share of all bases whose score is at most the region's mean: the mean of many bases is compared with
+single ones, so that it depends on length and has no p value.
+
+Either null places a region onto the other regions that stand out, too, so that p cannot fall far
+below the share of the track that is high: with many high genes single ones are not called, and the
+question is one about a set.
 """
 
 from __future__ import annotations
