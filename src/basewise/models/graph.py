@@ -145,7 +145,9 @@ class Graph(BaseLabeller):
         self.post_init()  # type: ignore[no-untyped-call]
 
     def strand(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-        real = x.new_ones(x.shape[:2]) if mask is None else mask.to(x.dtype)
+        if mask is None:
+            mask = torch.ones(x.shape[:2], device=x.device)
+        real = mask.to(x.dtype)
         layers = []
         for layer in self.layers:
             x = self.drop(torch.relu(layer(x * real.unsqueeze(-1), real)))
@@ -160,8 +162,7 @@ class Graph(BaseLabeller):
 
 
 def _neighbours(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The nodes before and after each, (n, b, c) both, zeros where there is none; and whether
-    they are there, (n, b, 2)."""
+    """The nodes before and after each, (n, b, c) or zeros, and whether they are there, (n, b, 2)."""
     x = x * real.unsqueeze(-1)
     there = torch.stack([_shifted(real, 1), _shifted(real, -1)], -1)
     return _shifted(x, 1), _shifted(x, -1), there
@@ -169,5 +170,7 @@ def _neighbours(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _shifted(x: Tensor, by: int) -> Tensor:
     """Rows (n, b, ...) moved along, zeros moving in."""
-    zeros = torch.zeros_like(x[:, :1])
-    return torch.cat([zeros, x[:, :-1]], 1) if by > 0 else torch.cat([x[:, 1:], zeros], 1)
+    around = (0, 0) * (x.ndim - 2)
+    if by > 0:
+        return functional.pad(x[:, :-1], (*around, 1, 0))
+    return functional.pad(x[:, 1:], (*around, 0, 1))

@@ -66,11 +66,12 @@ class BaseLabeller(OneHotNetwork):
     def read(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         if not self.config.both_strands:
             return self.strand(self.tracks(x), mask)
-        # Side by side in one batch, so that normalisation sees both strands alike.
-        both = self.tracks(torch.cat([x, reversed_complement(x, mask)]))
-        logits, layers = self.strand(both, None if mask is None else torch.cat([mask, mask]))
-        one, other = logits.chunk(2)
-        return (one + _reversed(other, mask)) / 2, [layer[: len(x)] for layer in layers]
+        # Rows beside each other in one batch, so that normalisation sees both strands alike and
+        # the halves of a batch, which some explainers compare, stay its halves.
+        both = torch.stack([x, reversed_complement(x, mask)], 1).flatten(0, 1)
+        twice = None if mask is None else mask.repeat_interleave(2, 0)
+        logits, layers = self.strand(self.tracks(both), twice)
+        return (logits[::2] + _reversed(logits[1::2], mask)) / 2, [layer[::2] for layer in layers]
 
     def forward(self, *given: Any, labels: Tensor | None = None, **named: Any) -> Any:
         """Logits, (n, b, k); see `OneHotNetwork.forward`. Labels, (n, b), of -100 are left out."""
