@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from basewise.checks import Audit, Finding, Split
+from basewise.evaluate.token_scores import TOKEN_RATIOS
 from basewise.stats import Estimate
 from basewise.store import write_attributions, write_frame, write_records, write_text
+from basewise.study.measures import REFERENCES
 from basewise.types import Attribution, Record, Span, Target
 
 TSS = 80
@@ -225,6 +227,11 @@ def _metrics(folder: Path, better: bool) -> None:
     )
     write_frame(folder / "metrics" / "explainers.parquet", frame, "explainer_metrics")
     frame = pd.DataFrame(
+        [("cnn", "integrated_gradients", 40, 10, 0.71, 0.42, 0.9, 0.33, 0.25)],
+        columns=list(REFERENCES),
+    )
+    write_frame(folder / "metrics" / "references.parquet", frame, "references")
+    frame = pd.DataFrame(
         [
             (
                 "cnn",
@@ -255,6 +262,9 @@ def _comparisons(folder: Path, records: list[Record], rng: np.random.Generator) 
             "high": value + 0.04,
             "p": p,
             "q": p,
+            "others": 0.034,
+            "p_others": p,
+            "q_others": p,
             "beyond": max(value, 0.0),
         }
         for i, (first, second) in enumerate(itertools.combinations(EXPLAINERS, 2))
@@ -321,6 +331,15 @@ def _comparisons(folder: Path, records: list[Record], rng: np.random.Generator) 
         ],
     )
     write_frame(folder / "rankings" / "tokens.parquet", tokens, "tokens")
+    ratios = pd.DataFrame(
+        [
+            ("cnn", kmer, count, tp, 5, tp / count, 0.3, 0.7, tp / (tp + 5), 0.4, 0.01)
+            for i, kmer in enumerate(kmers)
+            for count, tp in [(90 - 16 * i, 40 - 6 * i)]
+        ],
+        columns=["model", *TOKEN_RATIOS],
+    )
+    write_frame(folder / "rankings" / "token_ratios.parquet", ratios, "token_ratios")
 
 
 def _tests(folder: Path) -> None:

@@ -60,8 +60,22 @@ def test_the_matrix_shows_every_pair_and_brackets_what_is_no_more_than_chance(ru
     assert figure.drawing.count("<rect") == 6
     assert ">0.810<" in figure.drawing
     assert ">(0.130)<" in figure.drawing  # q = 0.4
-    assert ">[0.0210]<" in figure.drawing
+    assert ">[0.0210; 0.0340]<" in figure.drawing
     assert figure.drawing.count("var(--c1)") == 1  # one pair contradicts itself
+
+
+def test_agreement_that_other_sequences_have_too_is_not_claimed(run: Run) -> None:
+    change(run, "metrics/agreement", "agreement", lambda f: f["first"] == "lime", q_others=0.3)
+    change(
+        run,
+        "metrics/agreement",
+        "agreement",
+        lambda f: f["second"] == "lime",
+        q_others=float("nan"),
+    )
+    assert "Of 6 pairs of explainers of cnn, 2 agree" in agreement_sentences(run)[0]
+    figure = next(b for b in render("agreement", run).blocks if isinstance(b, Figure))
+    assert figure.drawing.count(">(") == 4
 
 
 def test_every_measure_is_in_the_table(run: Run) -> None:
@@ -86,8 +100,14 @@ def test_tracks_without_signs_are_named(run: Run) -> None:
 
 def test_the_consensus_is_drawn_with_its_spread(run: Run) -> None:
     figure = [b for b in render("agreement", run).blocks if isinstance(b, Figure)][1]
-    assert figure.drawing.count('class="band') == 2  # the mean, and one record
+    assert figure.drawing.count('class="band') == 1
     assert "cnn, mean of all records" in figure.drawing
+    median = run.consensus["spread"].map(lambda s: s.mean()).argsort().iloc[6]
+    shown = run.consensus["record_id"].iloc[median]
+    letters = figure.drawing.partition(f"consensus, {shown}")[2]
+    assert letters.count("<use ") > 80  # a logo of 100 letters, few of them too small to draw
+    lines = letters.partition('style="stroke:var(--ink')[0].rpartition('<path d="')[2]
+    assert lines.count("v") == 100  # and through each the spread over the explainers
 
 
 def test_words_are_led_by_those_beyond_chance(run: Run) -> None:
@@ -96,7 +116,11 @@ def test_words_are_led_by_those_beyond_chance(run: Run) -> None:
     assert "GGGCG, CCGCC and TATAA" in said
     first, *others = tables(render("ranking", run))
     assert first.rows[0] == ("GGGCG", "1.00", "<\N{NO-BREAK SPACE}0.001", "1–1.5", "90", "1", "1")
+    *others, ratios = others
     assert len(others) == 4  # one per explainer
+    assert [row[0] for row in ratios.rows] == ["GGGCG", "CCGCC", "TATAA", "AAATT", "CAGTC"]
+    assert "of the data and their labels and not of any attribution" in ratios.caption
+    assert "(50.0" in ratios.caption  # of 300 occurrences, how many are in true positives
     assert others[0].columns[-2:] == ("TP", "TN")
 
 

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from basewise.evaluate.agreement import agree
 from basewise.evaluate.consensus import consensus
 from basewise.evaluate.occurrences import OCCURRENCES
+from basewise.evaluate.token_scores import TOKEN_RATIOS, token_ratios
 from basewise.study.comparisons import (
     CONSENSUS,
     RANKINGS_OF_RUN,
@@ -78,6 +80,14 @@ def test_the_planted_motifs_lead_the_ranking(ranked) -> None:
         assert (own["low"] <= own["high"]).all()
     assert set(tables.kmers["outcome"]) == {"all"}
     assert {"all", "TP", "TN"} <= set(tables.tokens["outcome"])
+
+
+def test_ratios_of_tokens_do_not_depend_on_the_explainer(ranked) -> None:
+    tables, found = ranked
+    assert list(tables.ratios) == ["model", *TOKEN_RATIOS]
+    for frame in found.values():
+        direct = token_ratios(frame)
+        pd.testing.assert_frame_equal(tables.ratios.drop(columns="model"), direct)
 
 
 def test_a_single_explainer_is_ranked_and_not_compared(tmp_path: Path) -> None:

@@ -336,10 +336,11 @@ def test_a_null_that_could_not_be_tested_is_named(own: Run) -> None:
         own.folder / "biology" / "attribution_enrichment.parquet", frame, "attribution_enrichment"
     )
     said = words(render("biology", own))
-    assert "than matched stretches of the same sequence. With lime" in said
+    assert "explainers of cnn give its hits" not in said
     assert (
-        "It could not be compared with the same place in sequences without the motif; their place "
-        "alone may explain it." in said
+        "Nothing is claimed of GC_box, Inr and TATA where hits could not be compared with the same "
+        "place in sequences without the motif: what differs from the rest may do so by its place "
+        "alone." in said
     )
 
 
@@ -489,3 +490,12 @@ def test_methods_hold_every_setting_version_hash_and_place(run: Run) -> None:
     assert "schedule.epochs&nbsp;=&nbsp;8" in cells
     assert "masking.type&nbsp;=&nbsp;n" in cells
     assert "seed 7" in words(render("methods", run))
+
+
+def test_dependence_on_the_reference_is_shown_where_there_were_several(own: Run) -> None:
+    said = words(render("methods", own))
+    row = "integrated_gradients cnn 10 0.710 0.420 90.0 % 0.330 25.0 % of 40"
+    assert row in said.replace("\N{NO-BREAK SPACE}", " ")
+    none = own.references.iloc[:0]
+    write_frame(own.folder / "metrics" / "references.parquet", none, "references")
+    assert "depend on their reference" not in words(render("methods", own))

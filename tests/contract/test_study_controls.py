@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from basewise.errors import ConfigError, UnknownName
-from basewise.evaluate.controls import CONTROL
+from basewise.errors import CapabilityError, ConfigError, DataError, UnknownName
+from basewise.evaluate.controls import CONTROL, Case, Verdict
 from basewise.evaluate.faithfulness import CURVES, FAITHFULNESS
+from basewise.evaluate.invariance_controls import Strand
 from basewise.report import write_report
 from basewise.study import load_study, run_study
 from basewise.study.results import Run
@@ -124,3 +125,28 @@ def test_settings_that_are_wrong_are_refused(table: str, settings: Any, said: st
 def test_an_explainer_that_the_study_lacks_is_refused() -> None:
     with pytest.raises(UnknownName, match="No explainer of this study named 'lime'"):
         study_from(TABLES | {"controls": {"explainers": ["lime"]}})
+
+
+def test_maskings_that_a_model_cannot_show_are_refused_before_training(tmp_path: Path) -> None:
+    tables = copy.deepcopy(TABLES)
+    tables["faithfulness"]["maskings"] = ["mask"]
+    said = r"\[faithfulness\] with \[models.cnn\]: None of the maskings can be shown"
+    with pytest.raises(CapabilityError, match=said):
+        run_study(study_from(tables), tmp_path)
+    assert not (tmp_path / "models").exists()
+
+
+def test_controls_are_tried_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, str]] = []
+
+    def judge(self: Strand, case: Case) -> Verdict:
+        asked.append((len(case.records), case.model.name))
+        raise DataError("there is no other strand")
+
+    monkeypatch.setattr(Strand, "judge", judge)
+    with pytest.raises(DataError, match=r"\[controls\] with \[models.cnn\]: there is no other"):
+        run_study(study_from(TABLES), tmp_path)
+    assert asked == [(1, "cnn")]
+    assert not (tmp_path / "models").exists()

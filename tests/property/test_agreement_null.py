@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from basewise import Attribution, Target
@@ -68,6 +69,23 @@ def test_unrelated_autocorrelated_tracks_rarely_agree(unrelated, measure):
         assert (each <= 0.5).mean() >= 0.44
 
 
+@pytest.mark.parametrize("measure", MEASURES)
+def test_a_shared_preference_for_places_is_no_agreement_on_records(measure):
+    """Every record has the same hill in both tracks, and nothing else in common."""
+    rng, found = np.random.default_rng(23), []
+    hill = 12 * np.exp(-(((np.arange(120) - 80) / 10) ** 2))
+    for repeat in range(150):
+        tracks = {name: attributions(hill + smooth(rng, 12)) for name in "ab"}
+        found.append(agree(tracks, measures=[measure], draws=99, resamples=2, seed=repeat).pooled)
+    table = pd.concat(found)
+    if measure != "sign":  # a hill has one sign only where it is high
+        assert (table["p"] <= 0.05).mean() > 0.9
+    # Of 150 studies; the bounds are about three standard errors wide.
+    assert (table["p_others"] <= 0.05).mean() <= 0.11
+    assert (table["p_others"] <= 0.5).mean() == pytest.approx(0.5, abs=0.13)
+    assert table["others"].mean() == pytest.approx(table["value"].mean(), abs=0.02)
+
+
 def test_shuffling_bases_would_have_been_fooled(unrelated):
     """The same tracks by the p value of a rank correlation of independent bases."""
     from scipy.stats import spearmanr
@@ -84,5 +102,6 @@ def test_related_tracks_are_found():
     rng = np.random.default_rng(19)
     shared, ours, theirs = smooth(rng, 10), smooth(rng, 10), smooth(rng, 10)
     found = agree({"a": attributions(shared + ours), "b": attributions(shared + theirs)}).pooled
-    assert (found["q"] < 0.01).all()
+    assert (found[["q", "q_others"]] < 0.01).all(axis=None)
     assert (found["value"] > found["expected"]).all()
+    assert (found["value"] > found["others"]).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -139,6 +140,26 @@ def test_the_pooled_row_is_the_mean_over_records():
         assert (row.high - row.low) / 2 == pytest.approx(1.96 * error, rel=0.25)
     assert pooled["q"].tolist() == pytest.approx(benjamini_hochberg(pooled["p"]).tolist())
     pd.testing.assert_frame_equal(bw.agree(found).pooled, pooled)  # seeded
+
+
+def test_other_records_are_compared_at_the_same_places():
+    found = tracks(np.random.default_rng(6), n=7)  # six of a length, and one of another
+    pooled = bw.agree(found, measures=["rank"], draws=9_999).pooled.iloc[0]
+    scores = [[a.scores for a in some] for some in found.values()]
+
+    def alike(i, j):
+        return spearmanr(scores[0][i], scores[1][j]).statistic
+
+    apart = [alike(i, j) for i in range(6) for j in range(6) if i != j]
+    assert pooled["others"] == pytest.approx(np.mean(apart))
+    every = [
+        np.mean([alike(i, j) for i, j in enumerate(order)] + [alike(6, 6)])
+        for order in permutations(range(6))
+    ]
+    exact = np.mean(np.array(every) >= pooled["value"] - 1e-9)
+    assert pooled["p_others"] == pytest.approx(exact, abs=0.003)
+    few = bw.agree(tracks(np.random.default_rng(6), n=5), measures=["rank"]).pooled.iloc[0]
+    assert np.isnan([few["others"], few["p_others"], few["q_others"]]).all()
 
 
 def test_unsigned_tracks_are_compared_without_signs():

@@ -260,7 +260,8 @@ def test_sentences_say_what_against_what_how_much_and_how_sure():
         "GC has a mean attribution per base of 0.5 in 30 sequences, higher than in the same "
         "positions, at the same GC content, of sequences of the same class without it (0.1; "
         "standardised mean difference 0.80 [0.40, 1.20], sign-flip test over sequences, "
-        "q = 0.003).",
+        "q = 0.003). Its sequence alone may explain it: no difference from matched stretches of "
+        "the same sequences is shown.",
         "TA at -4..+2 of the TSS has a mean attribution per base of 0.5 in 30 sequences, not "
         "shown to differ from stretches of the same length and GC content elsewhere in the same "
         "sequences (0.4; standardised mean difference 0.10 [-0.40, 0.60], sign-flip test over "
@@ -269,3 +270,15 @@ def test_sentences_say_what_against_what_how_much_and_how_sure():
         "dinucleotide shuffles: less often than their dinucleotides alone would make it (odds "
         "ratio 0.20 [0.00, 0.60], exact test of matched sets, q = 0.002).",
     ]
+
+
+@pytest.mark.parametrize(("other", "claimed"), [(0.7, True), (-0.7, False), (None, False)])
+def test_attribution_that_differs_from_one_null_alone_claims_nothing(other, claimed):
+    def row(null, effect):
+        numbers = {"observed": 0.5, "expected": 0.1, "low": 0.4, "high": 1.2, "p": 0.003}
+        about = enrichment_row(GC, "all", null, "standardised mean difference", 90, 400, 30)
+        return about | numbers | {"effect": effect}
+
+    rows = [row("same sequence", 0.8)] + [row("same position", other)] * (other is not None)
+    said = sentences(enrichment_table(rows))[0]
+    assert said.endswith("the same positions of other sequences is shown.") is not claimed

@@ -20,7 +20,8 @@ def sentences(table: pd.DataFrame, level: float = 0.05) -> list[str]:
         all of them together.
     level : float
         A q value below it is called a difference; otherwise the sentence says that none was
-        shown, which is not the same as that there is none.
+        shown, which is not the same as that there is none. A difference of attribution from one
+        null that the table does not bear out against the other is said to claim nothing.
     """
     say = {
         "other classes": _classes,
@@ -36,8 +37,28 @@ def sentences(table: pd.DataFrame, level: float = 0.05) -> list[str]:
         if row["reason"]:
             found.append(f"{name}: not tested against {_AGAINST[row['null']]}, {row['reason']}.")
         else:
-            found.append(f"{name} {say[row['null']](row, level)}")
+            found.append(f"{name} {say[row['null']](row, level)}{_alone(row, table, level)}")
     return found
+
+
+_BLIND = {
+    "same sequence": ("place", "same position"),
+    "same position": ("sequence", "same sequence"),
+}
+
+
+def _alone(row: dict[str, Any], table: pd.DataFrame, level: float) -> str:
+    """What is missing where attribution differs from one null and not, as far as known, from
+    the other: each is blind to what the other sees."""
+    if row["null"] not in _BLIND or not row["q"] < level:
+        return ""
+    blind, other = _BLIND[row["null"]]
+    keys = ["motif", "window", "label"]
+    same = (table[keys] == [row[key] for key in keys]).all(axis=1)
+    rest = table[same & (table["null"] == other) & (table["q"] < level)]
+    if ((rest["effect"] > 0) == (row["effect"] > 0)).any():
+        return ""
+    return f" Its {blind} alone may explain it: no difference from {_AGAINST[other]} is shown."
 
 
 _AGAINST = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -45,6 +45,7 @@ class Background:
         Backgrounds of each record; each costs one evaluation per coalition.
     """
 
+    files: ClassVar[tuple[str, ...]] = ("file",)
     file: str | None = None
     sequences: tuple[str, ...] = ()
     composition: tuple[float, float, float, float] | None = None

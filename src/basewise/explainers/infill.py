@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -55,6 +55,7 @@ class Infill:
         In-fills averaged; each costs one evaluation per coalition.
     """
 
+    files: ClassVar[tuple[str, ...]] = ("model",)
     model: str
     revision: str | None = None
     given: Literal["present", "others"] = "present"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field, field_validator, model_validator
@@ -44,6 +44,7 @@ class Features:
         The bases in no feature are `one` more unit, or always `kept`.
     """
 
+    files: ClassVar[tuple[str, ...]] = ("file",)
     file: str | None = None
     rest: Rest = "one"
 
@@ -89,6 +90,7 @@ class Motifs:
         The bases in no hit are `one` more unit, or always `kept`.
     """
 
+    files: ClassVar[tuple[str, ...]] = ("library",)
     panel: str | None = None
     library: str | None = None
     patterns: tuple[str, ...] = ()

@@ -39,11 +39,15 @@ class Track(NamedTuple):
         Of the bases.
     told : str
         What its scores add up to, beside the name.
+    spread : (b,) float, optional
+        How far each score is uncertain, to either side: drawn as a line through the end of its
+        letter.
     """
 
     name: str
     scores: Floats
     told: str = ""
+    spread: Floats | None = None
 
 
 @functools.cache
@@ -137,7 +141,7 @@ def logo(
     top = y + (16 if tss is not None and start <= tss < end else 0)
     y = top
     for track in tracks:
-        front.append(_panel(track, sequence[start:end], track.scores[start:end], plot, y))
+        front.append(_panel(track, sequence[start:end], plot, y))
         y += _TITLE + _PANEL
     front.append(
         f'<text transform="translate(13 {(top + y) / 2:.1f}) rotate(-90)" text-anchor="middle" '
@@ -172,8 +176,13 @@ class _Plot:
         return LEFT + (index + 0.5 - self.start) * self.cell
 
 
-def _panel(track: Track, letters: str, scores: Floats, plot: _Plot, y: float) -> str:
-    low, high = min(float(scores.min()), 0.0), max(float(scores.max()), 0.0)
+def _panel(track: Track, letters: str, plot: _Plot, y: float) -> str:
+    scores = track.scores[plot.start : plot.end]
+    spread = np.zeros(len(scores))
+    if track.spread is not None:
+        spread = track.spread[plot.start : plot.end]
+    low = min(float((scores - spread).min()), 0.0)
+    high = max(float((scores + spread).max()), 0.0)
     if high == low:
         high = 1.0
     top, scale = y + _TITLE, (_PANEL - 8) / (high - low)
@@ -206,6 +215,14 @@ def _panel(track: Track, letters: str, scores: Floats, plot: _Plot, y: float) ->
     for base, uses in sorted(drawn.items()):
         colour = f"var(--base-{base.lower()},{COLOURS[base]})"
         out.append(f'<g style="fill:{colour}">{"".join(uses)}</g>')
+    lines = "".join(
+        f"M{plot.middle(plot.start + i):.1f} {zero - (score + size) * scale:.1f}"
+        f"v{2 * size * scale:.1f}"
+        for i, (score, size) in enumerate(zip(scores, spread, strict=True))
+        if size > 0
+    )
+    if lines:
+        out.append(f'<path d="{lines}" style="stroke:{INK};stroke-width:1;stroke-opacity:.55"/>')
     return "".join(out)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+from basewise.picture.logo import Track, logo
 from basewise.picture.words import (
     NONE,
     counted,
@@ -20,17 +21,19 @@ from basewise.picture.words import (
     quantity,
 )
 from basewise.registry import component
+from basewise.report.biology import LEVEL
 from basewise.report.blocks import Block, Details, Figure, Section, Table, Text
 from basewise.report.draw import Curve, profile
 from basewise.report.frames import groups, having, rows_of
 from basewise.report.lock import target_of, tss_of
 from basewise.study.results import Run
+from basewise.types import Floats
 
 __all__ = ["Agreement", "agreement_sentences"]
 
 _COLUMNS = (
     "within", "first", "second", "measure", "signed", "value", "low", "high", "n", "expected",
-    "q", "beyond",
+    "q", "others", "q_others", "beyond",
 )  # fmt: skip
 _MAIN = "rank"
 _NAMES = {
@@ -48,6 +51,7 @@ _MEANING = {
     "cosine": "cosine: agreement of the signs, each base weighted by its scores",
 }
 _CELL, _LABEL, _ROW = 132, 190, 34
+_TRACKS = ("scores", "spread")
 
 
 def _name(measure: str) -> str:
@@ -55,7 +59,7 @@ def _name(measure: str) -> str:
 
 
 def agreement_sentences(run: Run) -> list[str]:
-    """For each model, which explainers agree more than circular shifts would have them."""
+    """For each model, which explainers agree more than both nulls would have them."""
     frame = having(run.agreement, *_COLUMNS)
     found = []
     for said, own in groups(frame, ("within",)) if len(frame) else []:
@@ -64,13 +68,14 @@ def agreement_sentences(run: Run) -> list[str]:
             continue
         best: Any = rows.iloc[int(rows["value"].argmax())]
         least: Any = rows.iloc[int(rows["value"].argmin())]
-        beyond = int((rows["q"] < 0.05).sum())
+        beyond = sum(map(_holds, rows_of(rows)))
         kind, _, name = said["within"].partition(" ")
         who = f"explainers of {name}" if kind == "model" else f"models under {name}"
         sentence = (
             f"Of {counted(len(rows), 'pair')} of {who}, {beyond} "
             f"{'agrees' if beyond == 1 else 'agree'} on the order of bases more than shifted "
-            f"tracks do (q < 0.05). {_pair(best)} agree best: {_numbers(best)}."
+            f"tracks and than tracks of other sequences do (q < {LEVEL} each). {_pair(best)} "
+            f"agree best: {_numbers(best)}."
         )
         if len(rows) > 1:
             sentence += f" {_pair(least)} agree least: {_numbers(least)}."
@@ -89,10 +94,16 @@ def _pair(row: Any) -> str:
 
 def _numbers(row: Any) -> str:
     return (
-        f"{_name(_MAIN)} {estimate(row['value'], row['low'], row['high'])}, chance gives "
-        f"{number(row['expected'])}, {p_value(row['q'])}; they do so in {percent(row['beyond'])} "
-        f"of {counted(int(row['n']), 'sequence')} taken alone"
+        f"{_name(_MAIN)} {estimate(row['value'], row['low'], row['high'])}, shifts give "
+        f"{number(row['expected'])} ({p_value(row['q'])}) and other sequences "
+        f"{number(row['others'])} ({p_value(row['q_others'])}); they agree beyond shifts in "
+        f"{percent(row['beyond'])} of {counted(int(row['n']), 'sequence')} taken alone"
     )
+
+
+def _holds(row: Any) -> bool:
+    """Whether a pair agrees beyond both nulls."""
+    return bool(row.q < LEVEL and row.q_others < LEVEL)
 
 
 @component
@@ -111,9 +122,11 @@ class Agreement:
             Text(
                 "Two explainers of one model answer different questions, and two models may have "
                 "learned different things; where they point at the same bases all the same, that "
-                "is worth more than any of them alone. Neighbouring bases have similar scores, so "
-                "some agreement comes by itself: chance is what is left when one track is turned "
-                "round its sequence, by every number of bases."
+                "is worth more than any of them alone. Some agreement comes by itself. Bases side "
+                "by side score alike: what smoothness gives is left when one track is turned "
+                "round its sequence, by every number of bases. And tracks that prefer the same "
+                "places in every sequence are alike whatever stands there: that is left when one "
+                "track is laid beside those of other sequences. A claim needs to exceed both."
             ),
             *(Text(sentence) for sentence in agreement_sentences(run)),
             _heat(frame),
@@ -154,8 +167,8 @@ def _heat(frame: pd.DataFrame) -> Figure:
         "below holds the same numbers.",
         f"{_name(_MAIN).capitalize()} of the scores of bases, mean over sequences. Blue: they "
         "agree, orange: they contradict each other, the stronger the more. In grey brackets, "
-        "what shifted tracks give; a value in brackets itself is not beyond that (q of at least "
-        "0.05).",
+        "what shifted tracks give, and what tracks of other sequences give; a value in brackets "
+        f"itself is not beyond both (q below {LEVEL}).",
     )
 
 
@@ -176,13 +189,13 @@ def _matrix(names: Sequence[str], rows: pd.DataFrame) -> Markup:
         x, y = _LABEL + _CELL * i, _ROW * (j - 1)
         tone = "c0" if row.value >= 0 else "c1"
         value = number(row.value)
-        shown = value if row.q < 0.05 else f"({value})"
+        shown = value if _holds(row) else f"({value})"
         drawn.append(
             f'<rect x="{x + 1}" y="{y + 1}" width="{_CELL - 2}" height="{_ROW - 2}" '
             f'fill="var(--{tone})" fill-opacity="{0.55 * min(abs(row.value), 1):.2f}"/>'
             f'<text x="{x + _CELL / 2}" y="{y + 15}" text-anchor="middle">{shown}</text>'
             f'<text class="muted" x="{x + _CELL / 2}" y="{y + 28}" font-size="10" '
-            f'text-anchor="middle">[{number(row.expected)}]</text>'
+            f'text-anchor="middle">[{number(row.expected)}; {number(row.others)}]</text>'
         )
     return Markup(
         f'<div class="scroll"><svg width="{width}" height="{height}" font-size="12.5" '
@@ -203,6 +216,8 @@ def _table(frame: pd.DataFrame) -> Table:
             estimate(row.value, row.low, row.high),
             number(row.expected),
             p_value(row.q, ""),
+            number(row.others),
+            p_value(row.q_others, ""),
             percent(row.beyond) if row.n else NONE,
             quantity(row.n),
         )
@@ -210,11 +225,22 @@ def _table(frame: pd.DataFrame) -> Table:
     ]
     meanings = "; ".join(_MEANING[m] for m in dict.fromkeys(frame["measure"]) if m in _MEANING)
     return Table(
-        "One row per pair and measure: mean over sequences with its 95 % bootstrap interval, what "
-        "circular shifts give, q against them (Benjamini-Hochberg over all rows), the share of "
-        f"sequences in which the pair agrees when taken alone (q < 0.05), and how many there are. "
-        f"{meanings}.",
-        ("Pair", "Within", "Measure", "Agreement", "Chance", "q", "Alone", "Sequences"),
+        "One row per pair and measure: mean over sequences with its 95 % bootstrap interval; what "
+        "circular shifts give, and what tracks of other sequences give, each with q "
+        "(Benjamini-Hochberg over all rows); the share of sequences in which the pair agrees "
+        f"beyond shifts when taken alone (q < {LEVEL}), and how many there are. {meanings}.",
+        (
+            "Pair",
+            "Within",
+            "Measure",
+            "Agreement",
+            "Shifts",
+            "q",
+            "Others",
+            "q",
+            "Alone",
+            "Sequences",
+        ),
         rows,
     )
 
@@ -225,27 +251,30 @@ def _consensus(run: Run) -> list[Block]:
     if frame.empty:
         return []
     target, tss = target_of(run), tss_of(run)
+    letters = {record.id: record.sequence for record in run.records("explained")}
     parts, seen = [], []
+
+    def panel(title: str, mean: Floats, apart: Floats, drawing: Markup) -> None:
+        parts.append(Markup('<div class="panel"><h4>{}</h4>{}</div>').format(title, drawing))
+        clear = int((np.abs(mean) > apart).sum())
+        seen.append(f"{title}: {clear:,} of {len(mean):,} bases clear of 0")
+
     for said, own in groups(frame, ("model",)):
-        scores, spread = list(own["scores"]), list(own["spread"])
+        model = said["model"]
+        scores, spread = ([np.asarray(x, float) for x in own[name]] for name in _TRACKS)
+        if len({len(s) for s in scores}) == 1:
+            mean, apart = np.mean(scores, 0), np.mean(spread, 0)
+            curve = Curve("mean", mean, mean - apart, mean + apart)
+            drawing = profile([curve], "scaled score", tss=tss)
+            panel(f"{model}, mean of all records", mean, apart, drawing)
         # The record whose explainers differ neither least nor most.
         order = np.argsort([float(np.mean(s)) for s in spread], kind="stable")
         chosen = int(order[len(order) // 2])
-        drawn = {str(own["record_id"].iloc[chosen]): (scores[chosen], spread[chosen])}
-        if len({len(s) for s in scores}) == 1:
-            drawn = {"mean of all records": (np.mean(scores, 0), np.mean(spread, 0))} | drawn
-        for name, (mean, apart) in drawn.items():
-            mean, apart = np.asarray(mean, float), np.asarray(apart, float)
-            clear = int((np.abs(mean) > apart).sum())
-            parts.append(
-                Markup('<div class="panel"><h4>{}</h4>{}</div>').format(
-                    f"{said['model']}, {name}",
-                    profile(
-                        [Curve(name, mean, mean - apart, mean + apart)], "scaled score", tss=tss
-                    ),
-                )
-            )
-            seen.append(f"{name}: {clear:,} of {len(mean):,} bases clear of 0")
+        id, mean, apart = str(own["record_id"].iloc[chosen]), scores[chosen], spread[chosen]
+        if id in letters:
+            track = Track(f"consensus, {id}", mean, spread=apart)
+            drawing = logo(letters[id], [track], "scaled score", tss=tss)
+            panel(f"{model}, {id}", mean, apart, drawing)
     names = listing(frame["explainers"].iloc[0])
     towards = f" for {target.label}" if target else ""
     return [
@@ -254,8 +283,9 @@ def _consensus(run: Run) -> list[Block]:
             Markup('<div class="panels wide">{}</div>').format(Markup("").join(parts)),
             f"Consensus of {names} per position with its spread. {listing(seen)}.",
             f"Consensus of {names}: each scaled to root mean square 1 in every sequence, then "
-            f"averaged; above 0 speaks{towards}. The band is the standard deviation over the "
-            "explainers at each base: where it covers 0 they do not agree that the base matters. "
-            "The single sequence is the one with the median spread.",
+            f"averaged; above 0 speaks{towards}. The band, and the line through the end of each "
+            "letter, is the standard deviation over the explainers at each base: where it covers 0 "
+            "they do not agree that the base matters. The single sequence is the one with the "
+            "median spread.",
         )
     ]

@@ -29,19 +29,23 @@ from basewise.report.frames import groups, having, rows_of
 from basewise.study.results import Run
 
 __all__ = [
+    "GREY",
     "LEVEL",
     "Biology",
     "biology_sentences",
     "forests",
+    "half_tested",
     "motif_name",
     "motif_table",
     "null_name",
     "result_of",
     "signed",
     "usable",
+    "window_name",
 ]
 
 LEVEL = 0.05
+GREY = f"q of {LEVEL} or more against one of them, or not comparable with all"
 SHOWN = 40  # rows of a table or plot; a library of motifs has hundreds
 _NULLS = {
     "other classes": "the other classes",
@@ -86,8 +90,13 @@ def signed(row: Any) -> float:
 
 def motif_name(row: Any) -> str:
     """A motif with its window."""
-    window = row.window.replace("-", MINUS).replace("..", " to ")
+    window = window_name(row.window)
     return f"{row.motif} ({window})" if window and window != "anywhere" else str(row.motif)
+
+
+def window_name(window: str) -> str:
+    """The bases of a window as they are read: `−31 to −24`."""
+    return window.replace("-", MINUS).replace("..", " to ")
 
 
 def result_of(row: Any) -> str:
@@ -175,28 +184,24 @@ def _motif_claims(own: pd.DataFrame, model: str, explainers: int, nulls: list[st
         held: list[list[Any]] = []
         for _, of_explainer in groups(own, ("explainer",)):
             rows = rows_of(of_explainer)
-            if all(row.q < LEVEL and sign * signed(row) > 0 for row in rows):
+            everywhere = len(rows) == len(nulls)
+            if everywhere and all(row.q < LEVEL and sign * signed(row) > 0 for row in rows):
                 held.append(rows)
         if not held:
             continue
-        held.sort(key=lambda rows: (len(rows), min(abs(signed(row)) for row in rows)))
+        held.sort(key=lambda rows: min(abs(signed(row)) for row in rows))
         rows = held[len(held) // 2]
-        tested = [row.null for row in rows]
-        untested = [null_name(null) for null in nulls if null not in tested]
         numbers = listing(result_of(row) for row in rows)
         sentence = (
             f"{motif_name(rows[0])}: {len(held)} of {counted(explainers, 'explainer')} of {model} "
             f"{'gives' if len(held) == 1 else 'give'} its hits {more} attribution than "
-            f"{listing(map(null_name, tested))}. "
+            f"{listing(null_name(row.null) for row in rows)}. "
             f"With {rows[0].explainer} the {rows[0].measure} is {numbers}"
             f"{', in this order' if len(rows) > 1 else ''}; "
             f"{sample(min(row.with_hit for row in rows))} sequences with a hit."
         )
-        if untested:
-            blind = "; their place alone may explain it" if "same position" not in tested else ""
-            sentence += f" It could not be compared with {listing(untested)}{blind}."
         strength = min(abs(signed(row)) for row in rows)
-        claims.append(_Claim(len(tested) * len(held), strength, sentence))
+        claims.append(_Claim(len(held), strength, sentence))
     return claims
 
 
@@ -233,10 +238,10 @@ class Biology:
                     "Then the model: do the bases of a motif's hits get more attribution than "
                     "comparable bases? More says that the model takes the motif as a sign for the "
                     "explained class, less as a sign against it. Each null is blind to something, "
-                    "so a claim is made only where an explainer's result holds against each that "
-                    "could be tested."
+                    "so a claim is made only where an explainer's result holds against all of them."
                 ),
                 Bullets(tuple(_in_attributions(in_attributions, 6))),
+                *half_tested(in_attributions),
                 *_without_result(in_attributions),
                 *_attribution_tables(in_attributions),
             ]
@@ -271,9 +276,27 @@ def _class_tables(frame: pd.DataFrame) -> list[Block]:
             "the same numbers.",
             "How frequent motifs are. A dot is the odds ratio, its line the 95 % interval: right "
             "of the dashed line the motif is more frequent than what it is compared with, left "
-            f"of it less. Grey: q of {LEVEL} or more.",
+            f"of it less. Grey: {GREY}.",
         ),
         Details("The numbers, motifs without a result included", tuple(tables)),
+    ]
+
+
+def half_tested(frame: pd.DataFrame) -> list[Block]:
+    """Motifs that differ from all nulls but those that could not be tried: nothing is claimed."""
+    nulls = set(frame["null"])
+    found: dict[tuple[str, ...], set[str]] = {}
+    for said, own in groups(usable(frame), ("model", "explainer", "motif")):
+        untested = tuple(sorted(nulls - set(own["null"])))
+        if untested and (own["q"] < LEVEL).all():
+            found.setdefault(untested, set()).add(said["motif"])
+    return [
+        Text(
+            f"Nothing is claimed of {listing(sorted(motifs))} where hits could not be compared "
+            f"with {listing(map(null_name, untested))}: what differs from the rest may do so by "
+            f"its {'place' if 'same position' in untested else 'sequence'} alone."
+        )
+        for untested, motifs in found.items()
     ]
 
 
@@ -320,7 +343,7 @@ def _attribution_tables(frame: pd.DataFrame) -> list[Block]:
                 "explainer, one row per motif; the tables below hold the same numbers.",
                 "Attribution inside motif hits. A dot is the effect, its line the 95 % interval: "
                 "right of the dashed line hits get more attribution than what they are compared "
-                f"with, left of it less; {legend}. Grey: q of {LEVEL} or more.",
+                f"with, left of it less; {legend}. Grey: {GREY}.",
             ),
             Details(f"The numbers for {model}, motifs without a result included", tuple(tables)),
         ]
@@ -329,12 +352,11 @@ def _attribution_tables(frame: pd.DataFrame) -> list[Block]:
 
 def forests(frames: Mapping[str, pd.DataFrame], nulls: list[str]) -> Markup:
     """Panels by title over one axis: a row per motif, a dot per null."""
-    shown = {title: usable(frame) for title, frame in frames.items()}
-    results = [row for frame in shown.values() for row in rows_of(frame)]
+    results = [row for frame in frames.values() for row in rows_of(usable(frame))]
     if not results:
         return Markup("<p>No motif has a result.</p>")
     first = results[0]
-    rows = {title: _rows(frame, nulls) for title, frame in shown.items()}
+    rows = {title: _rows(frame, nulls) for title, frame in frames.items()}
     every = [row for of_panel in rows.values() for row in of_panel]
     panels = [
         Markup('<div class="panel"><h4>{}</h4>{}</div>').format(
@@ -355,9 +377,10 @@ def forests(frames: Mapping[str, pd.DataFrame], nulls: list[str]) -> Markup:
 
 
 def _rows(frame: pd.DataFrame, nulls: list[str]) -> list[Row]:
-    """The largest effect first; of a large library the smallest q values only."""
-    found = []
-    for _, own in groups(frame, ("motif",)):
+    """The largest effect first; of a large library the smallest q values only. A colour says that
+    the effect holds against every null that was asked about."""
+    asked, found = frame["null"].nunique(), []
+    for _, own in groups(usable(frame), ("motif",)):
         by_null = {row.null: row for row in rows_of(own)}
         if dots := [by_null[null] for null in nulls if null in by_null]:
             found.append(dots)
@@ -367,17 +390,18 @@ def _rows(frame: pd.DataFrame, nulls: list[str]) -> list[Row]:
     return [
         Row(
             str(dots[0].motif),
-            tuple(Dot(row.effect, row.low, row.high, _tone(row)) for row in dots),
+            tuple(Dot(row.effect, row.low, row.high, _tone(dots, asked)) for row in dots),
             said=result_of(dots[0]) if single else "",
         )
         for dots in found
     ]
 
 
-def _tone(row: Any) -> str:
-    if not row.q < LEVEL:
+def _tone(rows: list[Any], asked: int) -> str:
+    sides = {signed(row) > 0 for row in rows if row.q < LEVEL}
+    if len(rows) < asked or len(sides) != 1 or not all(row.q < LEVEL for row in rows):
         return "muted"
-    return "up" if signed(row) > 0 else "down"
+    return "up" if sides.pop() else "down"
 
 
 def motif_table(frame: pd.DataFrame, title: str) -> Table:

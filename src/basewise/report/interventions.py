@@ -10,7 +10,15 @@ import pandas as pd
 from basewise.picture.words import NONE, counted, listing, number, p_value, quantity, sample
 from basewise.picture.words import estimate as with_interval
 from basewise.registry import component
-from basewise.report.biology import LEVEL, forests, motif_name, null_name, usable
+from basewise.report.biology import (
+    GREY,
+    LEVEL,
+    forests,
+    half_tested,
+    motif_name,
+    null_name,
+    usable,
+)
 from basewise.report.blocks import Block, Bullets, Details, Figure, Section, Table, Text
 from basewise.report.frames import groups, having, rows_of
 from basewise.study.results import Run
@@ -27,15 +35,15 @@ _SHORT = {
 
 def intervention_sentences(run: Run, most: int) -> list[str]:
     """What the edits show of each model, knock-outs and large effects first; or nothing shown."""
-    frame = having(usable(run.interventions), "model", "edit")
-    if frame.empty:
+    frame = having(run.interventions, "model", "edit")
+    if usable(frame).empty:
         return []
     said = []
     for of, rows in groups(frame, ("model",)):
         claims = sorted(_claims(rows, of["model"]))
         said += [sentence for *_, sentence in claims[:most]]
         if not claims:
-            motifs = counted(rows["motif"].nunique(), "motif")
+            motifs = counted(usable(rows)["motif"].nunique(), "motif")
             said.append(
                 f"Taking out or writing in any of {motifs} changes what {of['model']} says no more "
                 f"than control edits do, at q < {LEVEL}."
@@ -44,14 +52,16 @@ def intervention_sentences(run: Run, most: int) -> list[str]:
 
 
 def _claims(frame: pd.DataFrame, model: str) -> Iterator[tuple[bool, float, str]]:
-    """Edits that change the output beyond every control that could be tried, with their size."""
-    for _, own in groups(frame, ("motif", "edit")):
-        rows = rows_of(own)
-        sides = {row.effect > 0 for row in rows if row.q < LEVEL}
-        if len(sides) != 1 or not all(row.q < LEVEL for row in rows):
-            continue
-        weakest = min(rows, key=lambda row: abs(row.effect))
-        yield weakest.edit == "knock-in", -abs(weakest.effect), _sentence(rows, weakest, model)
+    """Edits that change the output beyond every control, with their size."""
+    for _, of_edit in groups(frame, ("edit",)):
+        asked = of_edit["null"].nunique()
+        for _, own in groups(usable(of_edit), ("motif",)):
+            rows = rows_of(own)
+            sides = {row.effect > 0 for row in rows}
+            if len(rows) < asked or len(sides) != 1 or not all(row.q < LEVEL for row in rows):
+                continue
+            weakest = min(rows, key=lambda row: abs(row.effect))
+            yield weakest.edit == "knock-in", -abs(weakest.effect), _sentence(rows, weakest, model)
 
 
 def _sentence(rows: list[Any], row: Any, model: str) -> str:
@@ -69,18 +79,8 @@ def _sentence(rows: list[Any], row: Any, model: str) -> str:
         f"{listing(against.get(other.null, other.null) for other in rows)}"
         f"{' does' if len(rows) == 1 else ' do'} ({sample(row.with_hit)} sequences, "
         f"{p_value(max(other.q for other in rows))}"
-        f"{_besides(rows)})."
+        f"{'; the smaller of the two effects' if len(rows) > 1 else ''})."
     )
-
-
-def _besides(rows: list[Any]) -> str:
-    """What a reader must know of the controls."""
-    if len(rows) > 1:
-        return "; the smaller of the two effects"
-    if rows[0].edit == "knock-in":
-        return ""
-    other = {"same sequence": "place", "same position": "sequences"}[rows[0].null]
-    return f"; too few controls at the same {other}"
 
 
 @component
@@ -106,6 +106,7 @@ class Interventions:
                 "written over its place, has an effect through that one."
             ),
             Bullets(tuple(intervention_sentences(run, 6))),
+            *half_tested(frame[frame["edit"] == "knock-out"]),
         ]
         for of, rows in groups(frame, ("model",)):
             blocks += _of_model(rows, of["model"], frame["model"].nunique() > 1)
@@ -136,7 +137,7 @@ def _of_model(frame: pd.DataFrame, model: str, several: bool) -> list[Block]:
             f"What edits change. A dot is the {axis}, its line the 95 % interval over sequences: "
             "left of the dashed line the output falls"
             f"{f'. Knock-out, {legend}' if legend else ''}. "
-            f"Grey: q of {LEVEL} or more.",
+            f"Grey: {GREY}.",
         ),
         Details(
             f"The numbers for {model} ({counted(int(spent), 'evaluation')}), motifs without "

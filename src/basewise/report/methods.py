@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 import pandas as pd
 from markupsafe import Markup
 
-from basewise.picture.words import gap, number, quantity
+from basewise.explainers.sensitivity import TOP
+from basewise.picture.words import gap, number, percent, quantity
 from basewise.registry import component
 from basewise.report.blocks import Block, Details, Section, SubHeading, Table, Text
 from basewise.report.frames import having, rows_of
+from basewise.study.measures import REFERENCES
 from basewise.study.results import Run
 
 __all__ = ["Methods"]
@@ -32,6 +34,7 @@ class Methods:
         study = lock.get("study", {})
         blocks: list[Block] = [Text(_again(run, study))]
         blocks += _costs(having(run.explainer_metrics, "model", "explainer"))
+        blocks += _references(having(run.references, *REFERENCES))
         blocks.append(SubHeading("Settings"))
         blocks += [
             _settings(_PARTS[part], lock[part], named=part in ("models", "explainers"))
@@ -129,6 +132,47 @@ def _costs(frame: pd.DataFrame) -> list[Block]:
             "target (0 is exact; only methods whose scores must add up have one). R²: median "
             "share of the model's changes that a surrogate of LIME's kind reproduces.",
             ("Explainer", "Model", "Method", "Records", "Evaluations", "Gap", "R²"),
+            rows,
+        ),
+    ]
+
+
+def _references(frame: pd.DataFrame) -> list[Block]:
+    """Where one explainer ran over several references, whether they tell the same story."""
+    if frame.empty:
+        return []
+    rows = [
+        (
+            str(row.explainer),
+            str(row.model),
+            quantity(row.references),
+            number(row.rank_correlation),
+            number(row.lowest_rank_correlation),
+            percent(row.lowest_sign_agreement),
+            number(row.relative_spread),
+            f"{percent(row.changes)} of {quantity(row.n)}",
+        )
+        for row in rows_of(frame)
+    ]
+    return [
+        SubHeading("How much explanations depend on their reference"),
+        Table(
+            "One row per model and explainer that averages over several references. Medians over "
+            "sequences: the mean and the least rank correlation of any two references, the least "
+            f"share of the {TOP} bases of largest score to which any two give the same sign, and "
+            "the standard deviation over references as a share of the mean score. Then the share "
+            "of sequences whose story changes with the reference: least rank correlation below "
+            "0.5, or least agreement of signs below 80\N{NO-BREAK SPACE}%.",
+            (
+                "Explainer",
+                "Model",
+                "References",
+                "Rank correlation",
+                "Least",
+                "Signs",
+                "Spread",
+                "Story changes",
+            ),
             rows,
         ),
     ]

@@ -7,7 +7,16 @@ from typing import ClassVar
 
 import pandas as pd
 
-from basewise.picture.words import NONE, counted, estimate, listing, number, p_value, quantity
+from basewise.picture.words import (
+    NONE,
+    counted,
+    estimate,
+    listing,
+    number,
+    p_value,
+    percent,
+    quantity,
+)
 from basewise.registry import component
 from basewise.report.blocks import Block, Details, Section, Table, Text
 from basewise.report.frames import groups, having, rows_of
@@ -21,12 +30,13 @@ _TOKENS = (
     "model", "explainer", "token", "outcome", "count", "records", "mean", "low", "high",
     "median", "shrunken",
 )  # fmt: skip
+_RATIOS = ("model", "token", "count", "tp", "fp", "ratio", "low", "high", "ppv", "log_odds", "q")
 _METHODS = {
     "borda": "Borda",
     "reciprocal_rank": "Reciprocal rank",
     "robust_rank": "Robust rank",
 }
-_SHOWN, _EACH = 15, 10
+_SHOWN, _EACH, _OFTEN = 15, 10, 20
 
 
 def ranking_sentences(run: Run) -> list[str]:
@@ -85,6 +95,10 @@ class TokenRanking:
         for said, own in groups(tokens, ("model", "explainer")) if len(tokens) else []:
             title = f"Tokens of {said['model']} under {said['explainer']}"
             blocks.append(Details(title, (_tokens(own, label),)))
+        ratios = having(run.token_ratios, *_RATIOS)
+        for said, own in groups(ratios, ("model",)) if len(ratios) else []:
+            title = f"True-positive ratios of the tokens of {said['model']}"
+            blocks.append(Details(title, (_ratios(own, label),)))
         return Section(self.title, tuple(blocks))
 
 
@@ -151,5 +165,34 @@ def _tokens(frame: pd.DataFrame, label: str) -> Table:
         "tokens by how little is known of it; then the mean among true and false positives and "
         "negatives.",
         ("Token", "Occurrences", "Sequences", "Mean", "Median", "Shrunken mean", *outcomes),
+        rows,
+    )
+
+
+def _ratios(frame: pd.DataFrame, label: str) -> Table:
+    """The tokens whose sequences are most often rightly called, of those seen often enough."""
+    often = frame[frame["count"] >= _OFTEN]
+    share = frame["tp"].sum() / frame["count"].sum()
+    rows = [
+        (
+            str(row.token),
+            quantity(row.count),
+            quantity(row.tp),
+            estimate(row.ratio, row.low, row.high),
+            number(row.ppv),
+            number(row.log_odds),
+            p_value(row.q, ""),
+        )
+        for row in rows_of(often.head(2 * _EACH))
+    ]
+    return Table(
+        f"As published, of the data and their labels and not of any attribution: the share of a "
+        f"token's occurrences that lie in sequences rightly called {label}. It contains how many "
+        f"such sequences there are ({percent(share)} of all occurrences), so beside it stand the "
+        "share among those called so at all (PPV), and the log odds against all other tokens with "
+        "q, which takes occurrences as independent and is too sure of repeats. One row per token, "
+        f"the {len(rows)} of highest ratio among {len(often):,} with at least {_OFTEN} occurrences "
+        f"({len(frame):,} in all).",
+        ("Token", "Occurrences", "In true positives", "Ratio", "PPV", "Log odds", "q"),
         rows,
     )

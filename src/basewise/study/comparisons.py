@@ -14,8 +14,10 @@ from basewise.evaluate.occurrences import occurrences
 from basewise.evaluate.ranking import RANKING, rank_tokens, resampled_ranks
 from basewise.evaluate.token_scores import (
     MINIMUM_RECORDS,
+    TOKEN_RATIOS,
     TOKEN_SCORES,
     resampled_means,
+    token_ratios,
     token_scores,
 )
 from basewise.stats import benjamini_hochberg
@@ -44,12 +46,14 @@ _RESAMPLES = 200
 
 class Rankings(NamedTuple):
     """What occurrences say: tokens of each model and explainer (`TOKEN_SCORES` with model and
-    explainer), the same for k-mers of both strands, and the k-mers ranked over all
-    (`RANKINGS_OF_RUN`)."""
+    explainer), the same for k-mers of both strands, the k-mers ranked over all
+    (`RANKINGS_OF_RUN`), and of each model the true-positive ratios of its tokens, which no
+    explainer enters into (`TOKEN_RATIOS` with model)."""
 
     tokens: pd.DataFrame
     kmers: pd.DataFrame
     ranking: pd.DataFrame
+    ratios: pd.DataFrame
 
 
 def agreements(run: Run, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -118,11 +122,13 @@ def rankings(
     """
     tokens = [pd.DataFrame(columns=["model", "explainer", *TOKEN_SCORES])]
     kmers = [pd.DataFrame(columns=["model", "explainer", *TOKEN_SCORES])]
+    ratios = [pd.DataFrame(columns=["model", *TOKEN_RATIOS])]
     written: dict[str, pd.DataFrame] = {}
     spelled: dict[str, pd.DataFrame] = {}
     for model in run.models:
         predictions = run.predictions(model)
         split = words(tokenizers.get(model))
+        own = pd.DataFrame()
         for name in run.explainers:
             found = run.attributions(model, name)
             if not _comparable(found):
@@ -135,12 +141,15 @@ def rankings(
             written[f"{model}/{name}"], spelled[f"{model}/{name}"] = own, short
             tokens.append(token_scores(own, split=True, seed=seed).assign(**about))
             kmers.append(token_scores(short, "kmer", seed=seed).assign(**about))
+        if len(own):
+            ratios.append(token_ratios(own).assign(model=model))
     order = ["model", "explainer", *TOKEN_SCORES]
     return (
         Rankings(
             pd.concat(tokens[1:] or tokens, ignore_index=True)[order],
             pd.concat(kmers[1:] or kmers, ignore_index=True)[order],
             _combined(spelled, pd.concat(kmers[1:] or kmers, ignore_index=True), seed),
+            pd.concat(ratios[1:] or ratios, ignore_index=True)[["model", *TOKEN_RATIOS]],
         ),
         written,
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from basewise.evaluate.localisation import SUMMARY, localise, summarise
+from basewise.explainers.sensitivity import sensitivity
 from basewise.registry import Registry
 from basewise.train.metrics import classification_metrics
 from basewise.types import Floats, Record, Target
@@ -19,9 +20,25 @@ if TYPE_CHECKING:
     from basewise.models.model import Model
     from basewise.study.results import Run
 
-__all__ = ["BASELINE", "architecture", "explainers", "localisation", "predictions", "quality"]
+__all__ = [
+    "BASELINE",
+    "REFERENCES",
+    "architecture",
+    "explainers",
+    "localisation",
+    "predictions",
+    "quality",
+    "references",
+]
 
 BASELINE = "6-mer baseline"
+
+REFERENCES = (
+    "model", "explainer", "n", "references", "rank_correlation", "lowest_rank_correlation",
+    "lowest_sign_agreement", "relative_spread", "changes",
+)  # fmt: skip
+"""Columns of `references`: medians over records of the numbers of `explainers.sensitivity`, and
+the share of records whose story changes with the reference."""
 
 
 def predictions(
@@ -114,6 +131,20 @@ def explainers(run: Run) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def references(run: Run) -> pd.DataFrame:
+    """Of explainers that ran over several references, how much these matter (`REFERENCES`)."""
+    rows = []
+    for model in run.models:
+        for name in run.explainers:
+            found = run.attributions(model, name)
+            if found and all("references" in a.extras for a in found):
+                table = sensitivity(found)
+                middle = table[list(REFERENCES[4:-1])].median().tolist()
+                most, changes = int(table["references"].max()), float(table["changes"].mean())
+                rows.append((model, name, len(found), most, *middle, changes))
+    return pd.DataFrame(rows, columns=list(REFERENCES))
 
 
 def localisation(run: Run, seed: int) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 A model's abilities follow from its architecture, its tokenizer and its labels, and not from its
 weights. So the model as training finds it is asked to do the work, instead of a second list of
 what explainers need. That costs what one record costs, out of the many that will be explained.
+Faithfulness and controls are tried in the same way, in their smallest form.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from basewise.errors import BasewiseError, ConfigError, UnknownName
+from basewise.evaluate.controls import Case, check_controls
 from basewise.explainers.regions import explain_regions
 from basewise.models.model import Model, by_length
 from basewise.study.study import Study
-from basewise.types import Record
+from basewise.types import Attribution, Record
 
 __all__ = ["naming", "rehearse", "untrained_models"]
 
@@ -49,13 +51,43 @@ def rehearse(
     total = len(study.models) * len(study.explainers)
     done = 0
     for name, model in untrained_models(study, records):
-        target = model.target(study.target)
+        target, some = model.target(study.target), _ends(explained)
+        found = {}
         for explainer, settings in study.explainers.items():
             with naming(f"[explainers.{explainer}] with [models.{name}]"):
-                explain_regions(settings, model, _ends(explained), target, study.about.seed)
+                found[explainer] = explain_regions(settings, model, some, target, study.about.seed)
             done += 1
             if progress:
                 progress(done, total, f"{name} by {explainer}")
+        _put_to_the_test(study, model, some, found)
+
+
+def _put_to_the_test(
+    study: Study, model: Model, some: Sequence[Record], found: Mapping[str, list[Attribution]]
+) -> None:
+    """Faithfulness by a few rows, and every control once, of one of the explainers."""
+    tracks = {name: each for name, each in found.items() if each[0].kind != "corpus"}
+    if not tracks:
+        return
+    target, seed = model.target(study.target), study.about.seed
+    if study.faithfulness is not None:
+        few = {"steps": 2, "orders": 1, "correlations": False}
+        short = replace(study.faithfulness, perturbations=min(study.faithfulness.perturbations, 1))
+        with naming(f"[faithfulness] with [models.{model.name}]"):
+            replace(short, **few).measure(model, some, tracks, target, seed)
+    chosen = [name for name in study.controls.explainers or tracks if name in tracks]
+    if study.controls.use and chosen:
+        case = Case(
+            model,
+            study.explainers[chosen[0]],
+            target,
+            some,
+            tracks[chosen[0]],
+            seed,
+            lambda _: model,
+        )
+        with naming(f"[controls] with [models.{model.name}]"):
+            check_controls(case, study.controls.use)
 
 
 def untrained_models(

@@ -18,6 +18,7 @@
       predictions/bases/<model>.parquet   the label's probability at every base of test
       predictions/base_calls.parquet      stretches that are labelled, or called by whom
       metrics/explainers.parquet      cost and completeness of each explainer
+      metrics/references.parquet      how much explanations depend on their reference
       metrics/localisation.parquet    how much planted truth each explainer found (if any is known)
       metrics/agreement.parquet       how much explainers and models agree, against shifts
       metrics/agreement_records.parquet, metrics/consensus.parquet
@@ -25,6 +26,7 @@
       metrics/controls.parquet        a verdict per model, explainer and control
       rankings/tokens.parquet, rankings/kmers.parquet      scores of tokens and of k-mers
       rankings/combined.parquet       k-mers ranked over all models and explainers
+      rankings/token_ratios.parquet   true-positive ratios of tokens: of data and labels
       rankings/occurrences/<model>/<explainer>.parquet     one row per token of a record
       biology/hits.parquet, biology/class_enrichment.parquet,
       biology/attribution_enrichment.parquet
@@ -153,6 +155,11 @@ class Run:
         return self.frame("metrics/explainers", "explainer_metrics", "evaluate")
 
     @property
+    def references(self) -> pd.DataFrame:
+        """The columns of `study.measures.REFERENCES`: how much explanations depend on theirs."""
+        return self.frame("metrics/references", "references", "evaluate")
+
+    @property
     def localisation(self) -> pd.DataFrame:
         """model, explainer, metric, value, low, high, n, chance; empty where no truth is known."""
         return self.frame("metrics/localisation", "localisation", "evaluate")
@@ -203,6 +210,11 @@ class Run:
     def ranking(self) -> pd.DataFrame:
         """method, rank, token, value, p, q, rank_low, rank_high, tables, count, low, high."""
         return self.frame("rankings/combined", "combined", "compare")
+
+    @property
+    def token_ratios(self) -> pd.DataFrame:
+        """model, and the columns of `evaluate.token_scores.TOKEN_RATIOS`, of explained records."""
+        return self.frame("rankings/token_ratios", "token_ratios", "compare")
 
     def occurrences(self, model: str, explainer: str) -> pd.DataFrame:
         """Every occurrence of every token; see `evaluate.occurrences.OCCURRENCES`."""

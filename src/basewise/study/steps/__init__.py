@@ -19,7 +19,7 @@ STEPS = {
     "predict": 1,
     "bases": 1,
     "explain": 2,
-    "evaluate": 1,
+    "evaluate": 2,
     "compare": 2,
     "faithfulness": 1,
     "controls": 1,

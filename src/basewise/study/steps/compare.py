@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 TABLES = ["metrics/agreement", "metrics/agreement_records", "metrics/consensus"]
-TABLES += [f"rankings/{name}" for name in ("tokens", "kmers", "combined")]
+TABLES += [f"rankings/{name}" for name in ("tokens", "kmers", "combined", "token_ratios")]
 
 
 def compare(job: Job) -> None:

@@ -12,14 +12,15 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-FILES = ["metrics/explainers.parquet", "metrics/localisation.parquet"]
+FILES = [f"metrics/{name}.parquet" for name in ("explainers", "references", "localisation")]
 
 
 def evaluate(job: Job) -> None:
-    """Write a table of the explainers, and one of the truth they found."""
+    """Write tables of the explainers, of their references, and of the truth they found."""
 
     def make(_: Step) -> None:
         job.write("metrics/explainers", measures.explainers(job.run), "explainer_metrics")
+        job.write("metrics/references", measures.references(job.run))
         job.write("metrics/localisation", measures.localisation(job.run, job.seed))
 
     job.once("evaluate", [job.lock["places"]], FILES, make)

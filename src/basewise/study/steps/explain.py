@@ -26,6 +26,7 @@ from basewise.store import write_bytes, write_text
 from basewise.study.backends import BACKENDS
 from basewise.study.backends.work import Backend, Failed
 from basewise.study.distribute import distribute
+from basewise.study.files import contents
 from basewise.types import Record
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def place_of(job: Job, model: str, explainer: str) -> Path:
     said = job.said(
         "explain",
         job.lock["explainers"][explainer],
+        contents(job.study.explainers[explainer]),
         job.lock["target"],
         job.lock["hashes"]["explained"],
         job.lock["hashes"][f"model {model}"],

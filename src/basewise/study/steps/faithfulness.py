@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from basewise.study import controls
+from basewise.study.files import contents
 from basewise.study.records import drawn
 
 if TYPE_CHECKING:
@@ -29,5 +30,5 @@ def faithfulness(job: Job) -> None:
         ).items():
             job.write(f"metrics/{name}", frame)
 
-    depends = [job.lock["faithfulness"], job.lock["places"], job.seed]
+    depends = [job.lock["faithfulness"], contents(settings), job.lock["places"], job.seed]
     job.once("faithfulness", depends, FILES, make)
