@@ -147,10 +147,10 @@ def test_lime_distances() -> None:
 def test_too_few_evaluations_are_refused(name: str) -> None:
     with pytest.raises(
         ConfigError,
-        match=rf"{name}: evaluations = 79 is too few for 20 units; at least 80 are needed\. "
+        match=rf"{name}: evaluations = 59 is too few for 20 units; at least 60 are needed\. "
         r"Give more, or use larger units \(units='windows'\)\.",
     ):
-        game(name, value=lambda z: z.sum(1), u=20, evaluations=79)
+        game(name, value=lambda z: z.sum(1), u=20, evaluations=59)
 
 
 def test_an_order_that_does_not_fit_is_refused() -> None:

@@ -75,6 +75,7 @@ def test_both_conditions_must_hold(noise: float, speed: float, worth_it: bool) -
 @pytest.mark.parametrize("name", NAMES)
 def test_auto_takes_few_bits_where_they_are_worth_it(name: str, monkeypatch: Any) -> None:
     model = tiny_cnn() if name == "mutagenesis" else kmer_bert()
+    model = replace(model, batch_tokens=1 << 12)  # batches of another size round otherwise
     settings: dict[str, Any] = {}
     if name == "anchors":
         settings = {"evaluations": 40, "samples": 10, "batch": 5}

@@ -34,7 +34,7 @@ class LeverageShap(Stoppable):
     Attributes
     ----------
     evaluations : int or None
-        Coalitions asked for beside the two ends, at least 4 per unit; None means
+        Coalitions asked for beside the two ends, at least 3 per unit; None means
         `2 * units + 2048`.
     adjusted : bool
         Take a fitted surrogate of interactions of three units off the values first and add its
