@@ -191,6 +191,14 @@ def test_a_linear_network_by_hand() -> None:
     np.testing.assert_allclose(one.scores, [0, 0, 0, 0, 2, 1, 0], atol=1e-6)
 
 
+def test_the_whole_sequence_is_the_mean_over_its_bases() -> None:
+    for explainer, settings in (("deep_lift", {}), ("occlusion", {"masking": "n"})):
+        found = bw.explain(cnn(), RECORDS, explainer, "box", **settings)
+        for attribution, record in zip(found, RECORDS, strict=True):
+            expected = read_by_hand(cnn(), record.sequence, (0, len(record)))
+            assert attribution.output == pytest.approx(expected, abs=1e-5)
+
+
 def test_other_readings_are_read_at_bases_and_averaged() -> None:
     model = replace(cnn(), labels=LABELS)
     (each,) = model.predict_bases(RECORDS[:1])

@@ -381,7 +381,8 @@ class Model:
             raise CapabilityError(LANGUAGE_MODEL)
         before, after = self._around
         at = torch.arange(found.shape[1], device=found.device)
-        length = found.new_full((len(found), 1), found.shape[1]) if mask is None else mask.sum(1)
+        whole = torch.full((len(found), 1), found.shape[1], device=found.device)
+        length = whole if mask is None else mask.sum(1)
         inside = (at >= before) & (at < length.view(-1, 1) - after)
         return (found * inside[:, :, None]).sum(1) / inside.sum(1, keepdim=True)
 
