@@ -19,6 +19,7 @@ def _tables() -> dict[str, Registry]:
     from basewise.evaluate import CONTROLS
     from basewise.explainers import EXPLAINERS, MASKINGS, REFERENCES, UNITS
     from basewise.models import NETWORKS
+    from basewise.models.tracks import TRACKS
     from basewise.study.study import DATASETS, MODELS
     from basewise.tokenize import TOKENIZERS
 
@@ -31,6 +32,7 @@ def _tables() -> dict[str, Registry]:
         "networks": NETWORKS,
         "references": REFERENCES,
         "tokenizers": TOKENIZERS,
+        "tracks": TRACKS,
         "units": UNITS,
     }
 
@@ -105,9 +107,12 @@ def _echo_network(config: type, instead: Mapping[str, Any]) -> None:
 
     ours = [cls for cls in config.__mro__ if cls.__module__.startswith("basewise.")]
     named = {name for cls in ours for name in inspect.get_annotations(cls)}
-    named |= set(inspect.signature(config).parameters) - set(
-        inspect.signature(PreTrainedConfig).parameters
-    )
-    for name, setting in inspect.signature(config).parameters.items():
+    settings = {
+        name: setting
+        for cls in (*reversed(ours), config)  # its own come over those it shares
+        for name, setting in inspect.signature(cls).parameters.items()
+    }
+    named |= set(settings) - set(inspect.signature(PreTrainedConfig).parameters)
+    for name, setting in settings.items():
         if name in named and setting.default is not setting.empty:
             typer.echo(f"  {name} = {instead.get(name, setting.default)!r}")

@@ -1,14 +1,15 @@
 """A graph network on the chain of nucleotides, with a label for every base: the kind GraphZ is.
 
 Each base is a node, joined to the one before and the one after. On that chain the three published
-convolutions need no graph library: the sums over neighbours are shifts, the attention a softmax over
-three. A base sees one neighbour more to either side with each layer. (In GraphZ dropout stays
-on when predictions are made; here it does not.)
+convolutions need no graph library: sums over neighbours are shifts, the attention is a softmax over
+three. A base sees one neighbour more to either side with each layer. (In GraphZ dropout stays on
+when predictions are made; here it does not.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal, cast
 
 import torch
@@ -60,7 +61,7 @@ class GraphConfig(BaseLabellerConfig):
         if convolution not in _CONVOLUTIONS:
             raise ConfigError(f"convolution = {convolution!r}: it is 'sage', 'gcn' or 'gat'.")
         if convolution == "gat" and any(width % heads for width in widths):
-            raise ConfigError(f"widths = {self.widths}: each must be a multiple of heads = {heads}.")
+            raise ConfigError(f"widths = {widths}: each must be a multiple of heads = {heads}.")
 
 
 class Averaged(nn.Module):
@@ -119,7 +120,7 @@ class Attended(nn.Module):
         nodes = torch.stack([before, x, after], 2).unflatten(-1, (self.heads, -1))
         score = (nodes * self.source).sum(-1) + (nodes[:, :, 1:2] * self.target).sum(-1)
         there = torch.stack([there[..., 0], torch.ones_like(there[..., 0]), there[..., 1]], -1)
-        score = functional.leaky_relu(score, 0.2).masked_fill(~there.bool().unsqueeze(-1), -torch.inf)
+        score = functional.leaky_relu(score, 0.2).masked_fill(there.unsqueeze(-1) == 0, -torch.inf)
         found: Tensor = (score.softmax(2).unsqueeze(-1) * nodes).sum(2).flatten(2) + self.bias
         return found
 
@@ -137,9 +138,7 @@ class Graph(BaseLabeller):
         super().__init__(config)
         widths = [self.channels, *config.widths]
         layer = _CONVOLUTIONS[config.convolution]
-        self.layers = nn.ModuleList(
-            layer(c, out, config.heads) for c, out in zip(widths, widths[1:], strict=False)
-        )
+        self.layers = nn.ModuleList(layer(c, out, config.heads) for c, out in pairwise(widths))
         self.drop = nn.Dropout(config.dropout)
         self.out = nn.Linear(widths[-1], cast(int, config.num_labels))
         self.post_init()  # type: ignore[no-untyped-call]
@@ -162,7 +161,7 @@ class Graph(BaseLabeller):
 
 
 def _neighbours(x: Tensor, real: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The nodes before and after each, (n, b, c) or zeros, and whether they are there, (n, b, 2)."""
+    """The nodes before and after each, (n, b, c) or zeros; whether they are there, (n, b, 2)."""
     x = x * real.unsqueeze(-1)
     there = torch.stack([_shifted(real, 1), _shifted(real, -1)], -1)
     return _shifted(x, 1), _shifted(x, -1), there

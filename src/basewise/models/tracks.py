@@ -1,8 +1,8 @@
 """Tracks: numbers per base that a network reads beside the bases, and made from them.
 
 A track is a layer that is not trained. It is computed again for every row, whatever was masked,
-shuffled or mutated in it, so that explanations, predictions and annotations stay true; and it may be
-knocked out, which says how much of a decision it is.
+shuffled or mutated in it, so explanations, predictions and annotations stay true; and it may be
+taken away, which says how much of a decision it is.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ the kernel to either side, at little more cost than one level.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ class UNet(BaseLabeller):
     def __init__(self, config: UNetConfig) -> None:
         super().__init__(config)
         widths = [config.channels + level * config.growth for level in range(config.depth + 1)]
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         self.stem = Conv(self.channels, widths[0], config.stem_kernel, bias=False)
         self.down = nn.ModuleList(_block(config, c) for c in widths)
         self.coarser = nn.ModuleList(Conv(c, wide, 3, stride=2, bias=False) for c, wide in pairs)

@@ -36,9 +36,12 @@ __all__ = [
     "CnnLstm",
     "Dnabert2",
     "Gena",
+    "Graph",
     "HyenaDna",
     "NucleotideTransformer",
+    "Recurrent",
     "Source",
+    "UNet",
     "files_digest",
 ]
 
@@ -219,6 +222,27 @@ class BaseCnn(FromScratch):
 
     def _of_bases(self) -> Labelling:
         return Labelling()
+
+
+@component
+class UNet(BaseCnn):
+    """The one-hot U-Net with a label for every base; it reads far around each."""
+
+    type_: ClassVar[str] = "basewise-unet"
+
+
+@component
+class Recurrent(BaseCnn):
+    """The LSTM with a label for every base (DeepZ's kind), as published or over sequences."""
+
+    type_: ClassVar[str] = "basewise-recurrent"
+
+
+@component
+class Graph(BaseCnn):
+    """The graph network on the chain of bases, with a label for every base (GraphZ's kind)."""
+
+    type_: ClassVar[str] = "basewise-graph"
 
 
 SMALL = {
