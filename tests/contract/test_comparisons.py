@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from basewise.evaluate.agreement import agree
+from basewise.evaluate.agreement_measures import TopK
 from basewise.evaluate.consensus import consensus
 from basewise.evaluate.occurrences import OCCURRENCES
 from basewise.evaluate.token_scores import TOKEN_RATIOS, token_ratios
@@ -22,6 +23,7 @@ from basewise.study.comparisons import (
     rankings,
 )
 from basewise.study.results import Run
+from basewise.study.study import Compare
 from basewise.tokenize.kmer import Kmer
 from synthetic_run import EXPLAINERS, make_run
 
@@ -66,6 +68,17 @@ def test_words_are_kmers_where_tokens_are_bases_and_tokens_elsewhere(run: Run, r
     assert set(own["explainer"]) == {"lime"}
     _, others = rankings(run, {"cnn": Kmer(k=3)}, seed=3)
     assert set(others["cnn/lime"]["token"].str.len()) == {3}
+
+
+def test_settings_say_which_kmers_and_how_many_bases_are_compared(run: Run, ranked) -> None:
+    tables, _ = rankings(run, {"cnn": None}, seed=3, k=4)
+    assert set(tables.kmers["token"].str.len()) == {4}
+    assert set(ranked[0].kmers["token"].str.len()) == {K}
+    pooled, _ = agreements(run, 3, Compare(top=0.3))
+    found = {name: run.attributions("cnn", name) for name in EXPLAINERS}
+    direct = agree(found, measures=[TopK(share=0.3)], seed=3).pooled
+    here = pooled[pooled["measure"] == "top_k"]
+    assert here["value"].to_numpy() == pytest.approx(direct["value"].to_numpy())
 
 
 def test_the_planted_motifs_lead_the_ranking(ranked) -> None:

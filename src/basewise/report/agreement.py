@@ -39,14 +39,14 @@ _MAIN = "rank"
 _NAMES = {
     "rank": "rank correlation",
     "top_rank": "top-down rank correlation",
-    "top_k": "top 10 % in common",
+    "top_k": "top bases in common",
     "sign": "sign agreement",
     "cosine": "cosine",
 }
 _MEANING = {
     "rank": "rank correlation: Spearman's, of the scores",
     "top_rank": "top-down rank correlation: of the absolute scores, the first places weigh most",
-    "top_k": "top 10 % in common: share of the tenth of bases with the largest absolute scores",
+    "top_k": "top bases in common: share of the {top} of bases with the largest absolute scores",
     "sign": "sign agreement: share of bases with the same sign less the share with opposite ones",
     "cosine": "cosine: agreement of the signs, each base weighted by its scores",
 }
@@ -130,7 +130,7 @@ class Agreement:
             ),
             *(Text(sentence) for sentence in agreement_sentences(run)),
             _heat(frame),
-            Details("All measures", (_table(frame),)),
+            Details("All measures", (_table(frame, run.lock.get("compare", {}).get("top", 0.1)),)),
         ]
         if unsigned := sorted(_unsigned(frame)):
             blocks.append(
@@ -207,7 +207,7 @@ def _short(name: str, most: int = 24) -> str:
     return str(escape(name if len(name) <= most else f"{name[: most - 1]}…"))
 
 
-def _table(frame: pd.DataFrame) -> Table:
+def _table(frame: pd.DataFrame, top: float) -> Table:
     rows = [
         (
             f"{row.first} and {row.second}",
@@ -224,6 +224,7 @@ def _table(frame: pd.DataFrame) -> Table:
         for row in rows_of(frame)
     ]
     meanings = "; ".join(_MEANING[m] for m in dict.fromkeys(frame["measure"]) if m in _MEANING)
+    meanings = meanings.replace("{top}", percent(top))
     return Table(
         "One row per pair and measure: mean over sequences with its 95 % bootstrap interval; what "
         "circular shifts give, and what tracks of other sequences give, each with q "

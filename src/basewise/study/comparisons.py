@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from basewise.evaluate.agreement import AGREEMENT, RECORD_AGREEMENT, agree, tracks_of
+from basewise.evaluate.agreement import AGREEMENT, MEASURES, RECORD_AGREEMENT, agree, tracks_of
 from basewise.evaluate.consensus import consensus
 from basewise.evaluate.occurrences import occurrences
 from basewise.evaluate.ranking import RANKING, rank_tokens, resampled_ranks
@@ -21,6 +21,7 @@ from basewise.evaluate.token_scores import (
     token_scores,
 )
 from basewise.stats import benjamini_hochberg
+from basewise.study.study import Compare
 
 if TYPE_CHECKING:
     from basewise.study.results import Run
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONSENSUS", "RANKINGS_OF_RUN", "K", "agreements", "consensuses", "rankings", "words"]
 
-K = 5
-"""Bases of the k-mers on which models of any tokenizer are compared: 512 of both strands, most of
-which some hundred sequences of some hundred bases hold often enough."""
+K = Compare().kmer
 
 CONSENSUS = ("model", "record_id", "scores", "spread", "explainers")
 """Columns of `consensuses`."""
@@ -56,7 +55,9 @@ class Rankings(NamedTuple):
     ratios: pd.DataFrame
 
 
-def agreements(run: Run, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def agreements(
+    run: Run, seed: int, settings: Compare | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Agreement of the explainers of each model, and of the models under each explainer.
 
     Returns
@@ -65,6 +66,8 @@ def agreements(run: Run, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         As `agree`, with `within`: `model <name>` where explainers are compared, `explainer
         <name>` where models are. q is corrected over all rows of `pooled`.
     """
+    top = (settings or Compare()).top
+    measures = [{"type": name, "share": top} if name == "top_k" else name for name in MEASURES]
     pooled = [pd.DataFrame(columns=["within", *AGREEMENT])]
     records = [pd.DataFrame(columns=["within", *RECORD_AGREEMENT])]
     compared = {
@@ -77,7 +80,7 @@ def agreements(run: Run, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     for within, tracks in compared.items():
         known = {name: found for name, found in tracks.items() if _comparable(found)}
         if len(known) > 1:
-            found = agree(tracks_of(known), seed=seed)
+            found = agree(tracks_of(known), measures=measures, seed=seed)
             pooled.append(found.pooled.assign(within=within))
             records.append(found.records.assign(within=within))
     table = pd.concat(pooled[1:] or pooled, ignore_index=True)
@@ -104,13 +107,13 @@ def consensuses(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(CONSENSUS))
 
 
-def words(tokenizer: Tokenizer | None) -> Tokenizer | int:
+def words(tokenizer: Tokenizer | None, k: int = K) -> Tokenizer | int:
     """What the tokens of a model are: its tokenizer's, or k-mers where those are single bases."""
-    return K if tokenizer is None or tokenizer.tokens_are_bases else tokenizer
+    return k if tokenizer is None or tokenizer.tokens_are_bases else tokenizer
 
 
 def rankings(
-    run: Run, tokenizers: Mapping[str, Tokenizer | None], seed: int
+    run: Run, tokenizers: Mapping[str, Tokenizer | None], seed: int, k: int = K
 ) -> tuple[Rankings, dict[str, pd.DataFrame]]:
     """Scores of tokens and k-mers, and one ranking of the k-mers over all models and explainers.
 
@@ -127,7 +130,7 @@ def rankings(
     spelled: dict[str, pd.DataFrame] = {}
     for model in run.models:
         predictions = run.predictions(model)
-        split = words(tokenizers.get(model))
+        split = words(tokenizers.get(model), k)
         own = pd.DataFrame()
         for name in run.explainers:
             found = run.attributions(model, name)
@@ -135,7 +138,7 @@ def rankings(
                 continue
             about = {"model": model, "explainer": name}
             own = occurrences(found, predictions, words=split, explainer=name)
-            short = own if split == K else occurrences(found, predictions, words=K, explainer=name)
+            short = own if split == k else occurrences(found, predictions, words=k, explainer=name)
             if own.empty or short.empty:
                 continue
             written[f"{model}/{name}"], spelled[f"{model}/{name}"] = own, short

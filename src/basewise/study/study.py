@@ -35,6 +35,7 @@ __all__ = [
     "AsPublished",
     "Bases",
     "Biology",
+    "Compare",
     "Controls",
     "Study",
     "load_study",
@@ -60,8 +61,11 @@ MODELS = Registry(
         "cnn_lstm": "basewise.study.models:CnnLstm",
         "dnabert2": "basewise.study.models:Dnabert2",
         "gena": "basewise.study.models:Gena",
+        "graph": "basewise.study.models:Graph",
         "hyenadna": "basewise.study.models:HyenaDna",
         "nucleotide_transformer": "basewise.study.models:NucleotideTransformer",
+        "recurrent": "basewise.study.models:Recurrent",
+        "unet": "basewise.study.models:UNet",
     },
 )
 
@@ -180,6 +184,24 @@ class AsPublished:
     top: Annotated[int, Field(ge=1)] = 10
 
 
+@component
+class Compare:
+    """The table `[compare]`: how explanations of several models and explainers are compared.
+
+    Attributes
+    ----------
+    kmer : int
+        Bases of the k-mers on which models of any tokenizer are compared. Of 5 there are 512 of
+        both strands, most of which some hundred sequences of some hundred bases hold often enough.
+    top : float
+        Share of the bases, with the largest absolute scores, of which `top_k` asks how many two
+        explanations have in common.
+    """
+
+    kmer: Annotated[int, Field(ge=1, le=12)] = 5
+    top: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+
 def _controls(given: Any) -> tuple[Any, ...]:
     return tuple(CONTROLS.build(each) for each in given)
 
@@ -217,6 +239,7 @@ class Study:
     bases: Bases
     biology: Biology
     as_published: AsPublished
+    compare: Compare
     controls: Controls
     faithfulness: Faithfulness | None
     file: str = ""  # the name of its file, where it has one: what a run's folder knows it by
@@ -236,6 +259,7 @@ class Study:
             "bases": settings_of(self.bases),
             "biology": settings_of(self.biology),
             "as_published": settings_of(self.as_published),
+            "compare": settings_of(self.compare),
             "controls": settings_of(self.controls),
         } | ({"faithfulness": settings_of(self.faithfulness)} if self.faithfulness else {})
 
@@ -249,6 +273,7 @@ TABLES = (
     "bases",
     "biology",
     "as_published",
+    "compare",
     "controls",
     "faithfulness",
 )
@@ -322,6 +347,7 @@ def study_from(tables: Mapping[str, Any]) -> Study:
         as_published=_settings(
             "as_published", AsPublished, tables.get("as_published", {"word": ""})
         ),
+        compare=_settings("compare", Compare, tables.get("compare", {})),
         controls=_settings("controls", Controls, tables.get("controls", {"use": []})),
         faithfulness=_faithfulness(tables.get("faithfulness")),
     )

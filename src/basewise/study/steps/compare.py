@@ -22,12 +22,14 @@ def compare(job: Job) -> None:
 
     def make(_: Step) -> None:
         tokenizers = {name: model.tokenizer for name, model in job.models.items()}
-        ranked, found = comparisons.rankings(job.run, tokenizers, job.seed)
+        settings = job.study.compare
+        ranked, found = comparisons.rankings(job.run, tokenizers, job.seed, settings.kmer)
         for name, frame in found.items():
             write_occurrences(job.folder / "rankings" / "occurrences" / f"{name}.parquet", frame)
-        tables = [*comparisons.agreements(job.run, job.seed), comparisons.consensuses(job.run)]
+        agreed = comparisons.agreements(job.run, job.seed, settings)
+        tables = [*agreed, comparisons.consensuses(job.run)]
         for name, frame in zip(TABLES, [*tables, *ranked], strict=True):
             job.write(name, frame)
 
     files = [f"{name}.parquet" for name in TABLES]
-    job.once("compare", [job.lock["places"], job.seed], files, make)
+    job.once("compare", [job.lock["compare"], job.lock["places"], job.seed], files, make)
