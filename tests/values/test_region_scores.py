@@ -200,10 +200,10 @@ def test_p_values_of_a_track_without_signal_are_even():
 
 
 def test_names_join_without_case_and_with_copies():
-    sets = {"spo": ["DNAA", "recF ", "absent"], "empty": []}
+    sets = {"spo": ["DNAA", "absentee/recF ", "Absent"], "empty": []}
     found, missing = gene_sets(FEATURES, sets)
     assert found == {"spo": [0, 1], "empty": []}
-    assert missing == {"spo": ["absent"], "empty": []}
+    assert missing == {"spo": ["Absent"], "empty": []}
 
 
 @pytest.mark.parametrize(

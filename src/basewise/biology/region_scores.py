@@ -197,8 +197,8 @@ def gene_sets(
 ) -> tuple[dict[str, list[int]], dict[str, list[str]]]:
     """Join lists of names with genes.
 
-    Names are compared without regard to case; a copy that Prokka numbers (`dnaA_1`) is of its
-    gene's name. A name that several genes have stands for all of them.
+    Names are compared without regard to case; `yqfU/yitE` is either. A copy that Prokka numbers
+    (`dnaA_1`) is of its gene's name. A name that several genes have stands for all of them.
 
     Returns
     -------
@@ -215,9 +215,9 @@ def gene_sets(
                 known.setdefault(name, []).append(i)
     found, missing = {}, {}
     for title, names in sets.items():
-        wanted = dict.fromkeys(name.strip().lower() for name in names)
-        found[title] = sorted({i for name in wanted for i in known.get(name, [])})
-        missing[title] = [name for name in wanted if name not in known]
+        wanted = {name: name.lower().replace(" ", "").split("/") for name in names}
+        found[title] = sorted({i for own in wanted.values() for n in own for i in known.get(n, [])})
+        missing[title] = [name for name, own in wanted.items() if not known.keys() & set(own)]
     return found, missing
 
 
