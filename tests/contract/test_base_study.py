@@ -14,9 +14,11 @@ import basewise as bw
 from basewise.errors import CapabilityError, ConfigError, DataError
 from basewise.evaluate.bases import base_metrics, base_scores
 from basewise.models.thresholds import threshold_of
-from basewise.report import write_report
+from basewise.report import SECTIONS, write_report
+from basewise.report.bases import base_sentences
 from basewise.study.bases import BASELINE, TABLES
 from basewise.study.plan import plan
+from basewise.study.results import Run
 from basewise.study.run import run_study
 from basewise.study.study import load_study
 
@@ -135,7 +137,8 @@ def test_the_threshold_is_that_of_dev_and_the_metrics_those_of_test(
         np.testing.assert_allclose(kept, scores.scores, atol=1e-6)
     assert table["base_cnn", "test", "windows", "f1"] > 0.8
     assert table["base_cnn", "test", "genome", "prevalence"] == pytest.approx(0.001)
-    assert table["base_cnn", "test", "genome", "f1"] < table["base_cnn", "test", "windows", "f1"]
+    rare = table["caller", "test", "genome", "f1"]  # it calls where no box is
+    assert rare < table["caller", "test", "windows", "f1"] / 5
     assert table[BASELINE, "test", "windows", "auprc"] < 0.95
 
 
@@ -152,11 +155,11 @@ def test_calls_and_labels_of_others_by_hand(finished: Any) -> None:
     assert table["others", "precision"] == 1
     edges = {record.id: record.truth[0] for record in test if record.truth}
     whole = sum(span.end < WIDTH for span in edges.values())
-    assert table["labels, 1 base on", "recall"] == pytest.approx(0.9)
-    assert table["labels, 1 base longer", "precision"] == pytest.approx(
+    assert table["labels moved by 1 base", "recall"] == pytest.approx(0.9)
+    assert table["labels 1 base longer", "precision"] == pytest.approx(
         10 * boxes / (10 * boxes + whole)
     )
-    assert table["labels, 1 base shorter", "recall"] == pytest.approx(0.9)
+    assert table["labels 1 base shorter", "recall"] == pytest.approx(0.9)
 
 
 def test_every_labelled_region_is_explained_by_every_explainer(finished: Any) -> None:
@@ -212,7 +215,20 @@ def test_what_it_would_cost(home: Path) -> None:
 
 
 def test_the_report_is_written(finished: Any, home: Path) -> None:
-    assert "Boxes" in write_report(home / "run").read_text()
+    page = write_report(home / "run").read_text()
+    section = page[page.index('id="bases"') :]
+    assert "The labels are a subset of what caller calls." in section
+    assert "subset of what others" not in section
+    for name in (*finished.models, BASELINE, "labels moved by 1 base"):
+        assert name in section
+    best = finished.bases("bases").set_index(["model", "at", "metric"])["value"]
+    said = base_sentences(finished)
+    assert said[0].startswith("Of 2,700 bases in 45 test windows, ")
+    assert (
+        f"base_cnn labels them with F1 {best['base_cnn', 'windows', 'f1'].iloc[0]:.3f}" in said[0]
+    )
+    assert "At its share of the genome, 0.100" in said[1]
+    assert SECTIONS.build("bases").render(Run(home)) is None
 
 
 OF_SEQUENCES = "gives one label for a sequence and none for its bases"

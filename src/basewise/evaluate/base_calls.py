@@ -19,9 +19,9 @@ from basewise.types import Bools, Record, Span
 __all__ = ["MOVES", "calls_in", "labels_of", "moved_labels", "read_calls"]
 
 MOVES: Mapping[str, tuple[int, int]] = {
-    "labels, 1 base on": (1, 1),
-    "labels, 1 base longer": (0, 1),
-    "labels, 1 base shorter": (0, -1),
+    "labels moved by 1 base": (1, 1),
+    "labels 1 base longer": (0, 1),
+    "labels 1 base shorter": (0, -1),
 }
 """How far the start and the end of every labelled stretch are moved, by what that is called."""
 

@@ -16,6 +16,7 @@ SECTIONS = Registry(
         "as_published": "basewise.report.as_published:AsPublished",
         "attributions": "basewise.report.attributions:Attributions",
         "audit": "basewise.report.audit:AuditWarnings",
+        "bases": "basewise.report.bases:Bases",
         "biology": "basewise.report.biology:Biology",
         "controls": "basewise.report.controls:Controls",
         "interventions": "basewise.report.interventions:Interventions",

@@ -1,7 +1,7 @@
 """Small vector drawings, written by hand so that they follow the page's colours and width.
 
 `intervals` reflows: positions are percentages, so its text keeps its size on a narrow screen.
-`profile` scales as a picture.
+`profile` and `square` scale as pictures.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from basewise.picture.axis import position_ticks, ticks
 from basewise.picture.words import MINUS
 from basewise.types import Floats
 
-__all__ = ["Curve", "Dot", "Row", "intervals", "profile"]
+__all__ = ["Curve", "Dot", "Line", "Row", "intervals", "legend", "profile", "square"]
 
 
 class Dot(NamedTuple):
@@ -233,6 +233,75 @@ def profile(curves: Sequence[Curve], unit: str, *, tss: int | None) -> Markup:
         f'text-anchor="middle">{escape(unit)}</text></svg>'
     )
     return Markup("".join(out))
+
+
+class Line(NamedTuple):
+    """A line in the unit square: name, (m,) x and y, and whether its points are marked."""
+
+    name: str
+    x: Floats
+    y: Floats
+    marked: bool = False
+
+
+SIDE = 300
+
+
+def square(lines: Sequence[Line], x: str, y: str, *, diagonal: bool = False) -> Markup:
+    """Lines between 0 and 1 on both axes, such as precision over recall.
+
+    Parameters
+    ----------
+    x, y : str
+        What the axes are.
+    diagonal : bool
+        Draw where both are the same.
+    """
+    width, height = SIDE + _LEFT + _RIGHT, SIDE + _TOP + _BOTTOM
+
+    def at(a: float, b: float) -> tuple[str, str]:
+        return f"{_LEFT + a * SIDE:.1f}", f"{_TOP + (1 - b) * SIDE:.1f}"
+
+    out = [f'<svg class="profile" viewBox="0 0 {width} {height}" aria-hidden="true">']
+    for mark in (0.0, 0.25, 0.5, 0.75, 1.0):
+        (left, level), (right, _) = at(0, mark), at(1, mark)
+        (over, top), (_, bottom) = at(mark, 1), at(mark, 0)
+        out.append(
+            f'<line class="grid" x1="{left}" x2="{right}" y1="{level}" y2="{level}"/>'
+            f'<line class="grid" x1="{over}" x2="{over}" y1="{top}" y2="{bottom}"/>'
+            f'<text x="{_LEFT - 6}" y="{float(level) + 4:.1f}" text-anchor="end">{mark:g}</text>'
+            f'<text x="{over}" y="{float(bottom) + 16:.1f}" text-anchor="middle">{mark:g}</text>'
+        )
+    if diagonal:
+        (left, low), (right, high) = at(0, 0), at(1, 1)
+        out.append(f'<line class="tss" x1="{left}" x2="{right}" y1="{low}" y2="{high}"/>')
+    for i, line in enumerate(lines):
+        places = [at(a, b) for a, b in zip(line.x, line.y, strict=True)]
+        if len(places) > 1:
+            joined = " ".join(",".join(place) for place in places)
+            out.append(f'<polyline class="line c{i % 6}" points="{joined}"/>')
+        if line.marked or len(places) == 1:
+            out += [
+                f'<circle class="line c{i % 6}" cx="{a}" cy="{b}" r="4"><title>{escape(line.name)}'
+                "</title></circle>"
+                for a, b in places
+            ]
+    out.append(
+        f'<text class="title" x="{_LEFT + SIDE / 2}" y="{height - 6}" text-anchor="middle">'
+        f"{escape(x)}</text>"
+        f'<text class="title" transform="translate(11 {_TOP + SIDE / 2}) rotate(-90)" '
+        f'text-anchor="middle">{escape(y)}</text></svg>'
+    )
+    return Markup("".join(out))
+
+
+def legend(names: Sequence[str]) -> Markup:
+    """The names of lines beside their colours, in their order."""
+    keys = Markup("").join(
+        Markup('<span class="key c{}">{}</span> ').format(i % 6, name)
+        for i, name in enumerate(names)
+    )
+    return Markup('<p class="legend">{}</p>').format(keys)
 
 
 def _binned(values: Floats, per: int) -> Floats:
