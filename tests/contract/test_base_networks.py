@@ -11,12 +11,12 @@ import torch
 
 import basewise as bw
 from basewise.errors import CapabilityError, ConfigError, UnknownName
+from basewise.evaluate.track_reliance import without_track
 from basewise.explainers import EXPLAINERS
 from basewise.models import NETWORKS
 from basewise.models.labeller import BaseLabeller
 from basewise.models.onehot import PAD, MaskedBatchNorm
 from basewise.models.recurrent import RecurrentConfig
-from basewise.models.tracks import without_track
 from basewise.tokenize.nucleotide import Nucleotide
 from basewise.train.training import Training
 
