@@ -143,7 +143,8 @@ def test_raising_says_counts_and_the_first_in_one_line(file):
         "1 missing id, 1 missing label, 1 unknown label. "
         "line 3 (id 'b'): letter 'X' at base 2 is none of ACGTN (unknown bases are N); "
         "line 4 (id 'c'): no bases; line 5 (id 'a'): the id of line 2 too; and 4 more. "
-        "Mend the file, or skip these rows: on_error='skip'."
+        "Mend the file, name the classes of these values in labels, or skip these rows: "
+        "on_error='skip'."
     )
 
 

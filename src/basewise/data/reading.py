@@ -168,8 +168,11 @@ def read_report(
     log = logging.getLogger("basewise")
     errors = [kind for kind in report.counts if kind not in _WARNINGS]
     if errors and on_error == "raise":
+        unnamed = "unknown_label" in errors and isinstance(labels, Mapping)
+        name = "name the classes of these values in labels, " if unnamed else ""
         raise DataError(
-            f"{path}: {report.say(errors)}. Mend the file, or skip these rows: on_error='skip'."
+            f"{path}: {report.say(errors)}. Mend the file, {name}or skip these rows: "
+            "on_error='skip'."
         )
     if errors:
         log.warning(
