@@ -1,5 +1,7 @@
 """Gene presence: tables, the forest, and rankings of genes."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
@@ -58,7 +60,7 @@ def clonal(seed=0, n=240, clades=24):
 
 @pytest.fixture(scope="module")
 def found():
-    return presence_forest(*clonal(), target="yes", trees=60, repeats=2)
+    return presence_forest(*clonal(), target="yes", trees=60)
 
 
 def test_the_gene_with_an_effect_is_first_and_clades_flatter(found):
@@ -82,27 +84,24 @@ def test_prevalence_is_counted_in_each_class(found):
     assert row["genomes"] == column.sum()
 
 
-def test_importance_is_that_of_the_whole_forest_asked_again():
-    """The referee: every tree, every column, the same permutations."""
+def test_importance_is_the_mean_over_all_permutations():
+    """The referee: the whole forest, every permutation of five genomes."""
     rng = np.random.default_rng(1)
     columns = (rng.random((90, 7)) < 0.5).astype(np.float32)
     truth = (columns[:, 2] > 0) ^ (rng.random(90) < 0.2)
-    forest = _fitted(columns[:60], truth[:60], 25, 0)
-    test = columns[60:].copy()
-    probability, rise = _importance(forest, test, truth[60:], 3, np.random.default_rng(5))
-    np.testing.assert_array_equal(test, columns[60:])
+    forest = _fitted(columns[:85], truth[:85], 25, 0)
+    test = columns[85:].copy()
+    probability, rise = _importance(forest, test, truth[85:])
+    np.testing.assert_array_equal(test, columns[85:])
     np.testing.assert_allclose(probability, forest.predict_proba(test)[:, 1])
-    again = np.random.default_rng(5)
-    used = sorted({g for t in forest.estimators_ for g in t.tree_.feature.tolist() if g >= 0})
-    expected = np.zeros_like(rise)
-    for g in used:
-        for _ in range(3):
+    orders = list(permutations(range(5)))
+    for g in range(7):
+        after = np.zeros(5)
+        for order in orders:
             moved = test.copy()
-            moved[:, g] = again.permutation(test[:, g])
-            after = (forest.predict_proba(moved)[:, 1] - truth[60:]) ** 2
-            expected[g] += (after - (probability - truth[60:]) ** 2) / 3
-    np.testing.assert_allclose(rise, expected, atol=1e-12)
-    assert rise.mean(1).argmax() == 2
+            moved[:, g] = test[list(order), g]
+            after += (forest.predict_proba(moved)[:, 1] - truth[85:]) ** 2 / len(orders)
+        np.testing.assert_allclose(rise[g], after - (probability - truth[85:]) ** 2, atol=1e-9)
 
 
 def test_importance_agrees_with_scikit_learn():
@@ -112,7 +111,7 @@ def test_importance_agrees_with_scikit_learn():
     columns = (rng.random((300, 5)) < 0.5).astype(np.float32)
     truth = (columns[:, 1] + columns[:, 4] + rng.normal(0, 0.5, 300)) > 1
     forest = _fitted(columns[:200], truth[:200], 40, 0)
-    _, rise = _importance(forest, columns[200:].copy(), truth[200:], 40, rng)
+    _, rise = _importance(forest, columns[200:].copy(), truth[200:])
 
     def negative_brier(model, x, y):
         return -float(((model.predict_proba(x)[:, 1] - y) ** 2).mean())

@@ -6,7 +6,8 @@ folds that keep clades together do not allow that. Both are measured, and the di
 of the quality is descent.
 
 The importance of a gene is how much the squared error of the held-out predictions rises when the
-gene's column is permuted among the genomes of the fold (Breiman 2001, with the Brier score).
+gene's column is permuted among the genomes of the fold (Breiman 2001, with the Brier score): the
+mean over all permutations, which for a column of two values needs none of them.
 Genes with the same pattern in all genomes cannot be told apart: they are one column, permuted
 together, and share their importance.
 """
@@ -77,7 +78,6 @@ def presence_forest(
     target: str,
     trees: int = 300,
     folds: int = 5,
-    repeats: int = 3,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> PresenceForest:
@@ -93,8 +93,6 @@ def presence_forest(
         Of each forest (scikit-learn's, its other settings as they come).
     folds : int
         With whole clades each, classes as even as can be.
-    repeats : int
-        Permutations of each gene in each fold.
     progress : callable, optional
         Called with the forests done, and all there will be.
 
@@ -127,7 +125,7 @@ def presence_forest(
     rng = np.random.default_rng([seed, 6])
     for i, (train, test) in enumerate(kept.split(columns, truth, clade)):
         forest = _fitted(columns[train], truth[train], trees, seed + i)
-        blocked[test], changed = _importance(forest, columns[test], truth[test], repeats, rng)
+        blocked[test], changed = _importance(forest, columns[test], truth[test])
         for g in range(len(rise)):
             rise[g] += np.bincount(clade[test], weights=changed[g], minlength=rise.shape[1])
         if progress:
@@ -217,30 +215,26 @@ def _fitted(columns: Floats, truth: Bools, trees: int, seed: int) -> Any:
     return RandomForestClassifier(trees, random_state=seed).fit(columns, truth)
 
 
-def _importance(
-    forest: Any, columns: Any, truth: Bools, repeats: int, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
+def _importance(forest: Any, columns: Any, truth: Bools) -> tuple[Floats, Floats]:
     """Probabilities, (n,), and by how much each squared error rises without a column, (g, n).
 
-    Only trees that ask for a column are asked again: the mean over all trees is the same.
+    A permutation changes a genome's cell with the share of genomes that have the other value; so
+    one look at the forest with every cell of the column turned gives the mean over all
+    permutations. Only trees that ask for the column are asked again.
     """
     trees = [each.tree_ for each in forest.estimators_]
     own = np.stack([_of_tree(tree, columns) for tree in trees])
     whole = own.mean(0)
-    users: dict[int, list[int]] = {}
-    for i, tree in enumerate(trees):
+    moved = np.zeros((columns.shape[1], len(columns)))
+    for tree, before in zip(trees, own, strict=True):
         for g in np.unique(tree.feature[tree.feature >= 0]).tolist():
-            users.setdefault(g, []).append(i)
-    before = (whole - truth) ** 2
-    rise = np.zeros((columns.shape[1], len(columns)))
-    for g, asked in sorted(users.items()):
-        kept = columns[:, g].copy()
-        for _ in range(repeats):
-            columns[:, g] = rng.permutation(kept)
-            moved = sum(_of_tree(trees[i], columns) - own[i] for i in asked)
-            rise[g] += (whole + moved / len(trees) - truth) ** 2 - before
-        columns[:, g] = kept
-    return whole, rise / repeats
+            columns[:, g] = 1 - columns[:, g]
+            moved[g] += _of_tree(tree, columns) - before
+            columns[:, g] = 1 - columns[:, g]
+    share = columns.mean(0)[:, None]
+    turned = np.where(columns.T > 0, 1 - share, share)
+    error = (whole + moved / len(trees) - truth) ** 2 - (whole - truth) ** 2
+    return whole, turned * error
 
 
 def _of_tree(tree: Any, columns: Any) -> Floats:
