@@ -36,6 +36,7 @@ benchmarks: $(VENV)/installed  ## every number of docs/benchmarks.md that this m
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/auditing.py $(DATA)
 	$(BIN)/python benchmarks/scanning.py
+	$(BIN)/python benchmarks/regions.py
 	$(BIN)/python benchmarks/explainers.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/training.py --data $(DATA)
