@@ -20,7 +20,7 @@ from basewise.study.bases import BASELINE, TABLES
 from basewise.study.plan import plan
 from basewise.study.results import Run
 from basewise.study.run import run_study
-from basewise.study.study import load_study
+from basewise.study.study import MODELS, load_study
 
 WIDTH = 60
 SMALL = "hidden_size = 12, num_hidden_layers = 1, num_attention_heads = 2, intermediate_size = 16"
@@ -177,7 +177,7 @@ def test_every_labelled_region_is_explained_by_every_explainer(finished: Any) ->
             assert [a.record_id for a in found] == [record.id for record in explained]
             places = [tuple(record.truth[0][:2]) for record in explained]
             assert [a.target.where for a in found] == places
-    assert set(finished.localisation["explainer"]) == {"occlusion", "integrated_gradients"}
+    assert finished.localisation.empty  # the truth of a region says where it is, not why
     assert len(finished.kmers)
     predictions = finished.predictions("base_cnn").set_index("record_id")
     assert set(predictions["label"]) == {"box"}
@@ -268,3 +268,50 @@ def test_what_is_refused(
         run_study(load_study(tmp_path / "study.toml"), tmp_path / "run", tmp_path)
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "run").glob("models/*")), "refused before training"
+
+
+# ------------------------------------------------------------------------------ models
+
+
+def small(kind: str) -> dict[str, Any]:
+    sizes = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2}
+    if kind == "hyenadna":
+        sizes = {"d_model": 12, "d_inner": 16, "max_seq_len": 70, "filter_order": 8}
+    return {"type": kind, "head": "token_classification", "network": sizes, "entries": 40}
+
+
+@pytest.mark.parametrize("kind", ["dnabert2", "gena", "hyenadna", "nucleotide_transformer"])
+def test_every_language_model_labels_bases_from_scratch_and_from_a_checkpoint(
+    kind: str, home: Path, tmp_path: Path
+) -> None:
+    training = {"epochs": 1, "batch_size": 30, "precision": "fp32"}
+    splits = load_study(home / "study.toml").data.splits(home, 0)
+    train, dev = splits["train"].records[:60], splits["dev"].records
+    table = small(kind) | {"training": training, "labelling": {"threshold": 0.4}}
+    made = MODELS.build(table).model("m", train, dev, tmp_path / "a", 1, lambda *_: None)
+    assert made.labels == ("background", "box")
+    assert made.labelling.threshold == 0.4
+    made.save(tmp_path / "saved")
+    again = {"type": "checkpoint", "path": str(tmp_path / "saved"), "head": "token_classification"}
+    again |= {"training": training, "labelling": {"threshold": 0.6, "comparison": ">="}}
+    tuned = MODELS.build(again).model("t", train, dev, tmp_path / "b", 1, lambda *_: None)
+    assert tuned.labelling.threshold == 0.6
+    for model in (made, tuned):
+        found = model.predict_bases(dev[:3])
+        assert [each.shape for each in found] == [(WIDTH, 2)] * 3
+    as_it_is = MODELS.build({"type": "checkpoint", "path": str(tmp_path / "saved")})
+    loaded = as_it_is.model("l", train, dev, tmp_path / "c", 1, lambda *_: None)
+    np.testing.assert_allclose(loaded.predict_bases(dev[:1])[0], made.predict_bases(dev[:1])[0])
+
+
+def test_models_of_bases_need_labelled_bases(home: Path, tmp_path: Path) -> None:
+    plain = [bw.Record(f"r{i}", "ACGT" * 9, label="ab"[i % 2]) for i in range(9)]
+    for table in ({"type": "base_cnn"}, small("hyenadna")):
+        with pytest.raises(
+            DataError, match="None of 9 training records has a labelled base; a mod"
+        ):
+            MODELS.build(table).untrained("m", plain, tmp_path, 0)
+    with pytest.raises(
+        ConfigError, match="max_length is of a learned vocabulary; give it in the t"
+    ):
+        MODELS.build({"type": "gena", "max_length": 3, "tokenizer": {"type": "kmer", "k": 3}})

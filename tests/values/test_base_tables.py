@@ -143,7 +143,9 @@ def test_the_null_puts_regions_where_they_fit() -> None:
     # Two free stretches of four bases with as many G and C: one is a run, the other is none.
     records = [Record("a", "GCGC" + "TTTTTTTT" + "CGCG" + "TTTTTTTT" + "CCGG")]
     regions = [np.array(flags("####" + "." * 24))]
-    found = repeats_in_regions(records, regions, ["CG"], least=4, draws=4000, seed=1).iloc[0]
+    found = repeats_in_regions(
+        records, {"labels": regions}, ["CG"], least=4, draws=4000, seed=1
+    ).iloc[0]
     assert (found["regions"], found["bases"], found["share"]) == (1, 4, 1.0)
     # CGCG is a run; of CCGG only nothing is (its middle CG is two bases long).
     assert found["expected"] == pytest.approx(0.5, abs=0.03)
@@ -156,7 +158,7 @@ def test_the_null_puts_regions_where_they_fit() -> None:
 def test_regions_of_neighbouring_records_are_two() -> None:
     records = [Record("a", "TTTTCGCG"), Record("b", "CGCGTTTT")]
     regions = [np.array(flags("....####")), np.array(flags("####...."))]
-    found = repeats_in_regions(records, regions, ["CG"], least=4, draws=99).iloc[0]
+    found = repeats_in_regions(records, {"labels": regions}, ["CG"], least=4, draws=99).iloc[0]
     assert found["regions"] == 2
     assert found["expected"] == 0
     assert found["p"] == pytest.approx(0.01)

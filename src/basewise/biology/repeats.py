@@ -8,14 +8,20 @@ purines and pyrimidines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from basewise.errors import ConfigError
-from basewise.sequence.alphabet import LETTERS, encode, reverse_complement
+from basewise.sequence.alphabet import (
+    LETTERS,
+    decode_rows,
+    encode,
+    encode_rows,
+    reverse_complement,
+)
 from basewise.sequence.shuffle import shuffle_dinucleotides
 from basewise.stats import benjamini_hochberg
 from basewise.tokenize.labelling import runs
@@ -24,6 +30,7 @@ from basewise.types import Bools, Floats, Ints, Record
 __all__ = ["REPEATS", "check_family", "repeats_in_regions", "run_bases"]
 
 REPEATS = (
+    "of",
     "family",
     "regions",
     "bases",
@@ -80,7 +87,7 @@ def run_bases(sequence: str, family: str, least: int = 8) -> Bools:
 
 def repeats_in_regions(
     records: Sequence[Record],
-    regions: Sequence[Bools],
+    regions: Mapping[str, Sequence[Bools]],
     families: Sequence[str],
     *,
     least: int = 8,
@@ -93,8 +100,8 @@ def repeats_in_regions(
     Parameters
     ----------
     records : n records
-    regions : n arrays, (b,) each
-        Which bases lie in the regions.
+    regions : mapping of str to n arrays, (b,) each
+        By what they are called: which bases lie in them.
     families : sequence of str
         See `run_bases`.
     least : int
@@ -108,49 +115,54 @@ def repeats_in_regions(
     Returns
     -------
     DataFrame
-        By family: the number of `regions` and of their `bases`; the `share` of those that lie
-        in runs; the share `expected` under the null with the interval of 95 % of its draws
-        (`low`, `high`); `enrichment`, their ratio; p (one-sided, by the draws) and q
-        (Benjamini-Hochberg over families); and the share of all bases in runs `in_windows`,
+        By regions (`of`) and family: the number of `regions` and of their `bases`; the `share`
+        of those that lie in runs; the share `expected` under the null with the interval of 95 %
+        of its draws (`low`, `high`); `enrichment`, their ratio; p (one-sided, by the draws) and q
+        (Benjamini-Hochberg over the families); and the share of all bases in runs `in_windows`,
         and `in_shuffles` of them, which keep every dinucleotide count.
     """
     rng = np.random.default_rng([seed, 5])
-    text = "".join(record.sequence for record in records)
-    inside = np.concatenate([np.zeros(0, bool), *regions])
+    runs_of = {f: _flags([r.sequence for r in records], f, least) for f in families}
+    shuffled = _shuffled(records, shuffles, rng)
+    by_chance = {f: float(_flags(shuffled, f, least).mean()) for f in families}
     record = np.repeat(np.arange(len(records)), [len(r.sequence) for r in records])
-    gc = np.isin(encode(text), [1, 2])
-    place = _Places(inside, record, gc)
-    shuffled = [
-        ["".join(LETTERS[c] for c in codes) for codes in own]
-        for own in (
-            shuffle_dinucleotides(encode(r.sequence)[None], rng, shuffles)[0] for r in records
-        )
-    ]
-    rows = []
-    for family in families:
-        flags = np.concatenate([run_bases(r.sequence, family, least) for r in records])
-        observed = float(flags[inside].mean()) if inside.any() else float("nan")
-        null = place.drawn(flags, draws, rng) / max(int(inside.sum()), 1)
-        expected = float(null.mean())
-        by_chance = [run_bases(one, family, least).mean() for own in shuffled for one in own]
-        rows.append(
-            {
-                "family": family,
-                "regions": len(place.regions),
-                "bases": int(inside.sum()),
-                "share": observed,
-                "expected": expected,
-                "low": float(np.quantile(null, 0.025)),
-                "high": float(np.quantile(null, 0.975)),
-                "enrichment": observed / expected if expected else float("inf"),
-                "p": float((1 + (null >= observed).sum()) / (1 + draws)),
-                "in_windows": float(flags.mean()),
-                "in_shuffles": float(np.mean(by_chance)),
-            }
-        )
-    table = pd.DataFrame(rows)
-    table["q"] = benjamini_hochberg(table["p"].to_numpy(float))
-    return table[list(REPEATS)]
+    gc = np.isin(encode("".join(r.sequence for r in records)), [1, 2])
+    parts = []
+    for name, each in regions.items():
+        inside = np.concatenate([np.zeros(0, bool), *each])
+        places = _Places(inside, record, gc)
+        counts = places.drawn(list(runs_of.values()), draws, rng)
+        rows = []
+        for (family, flags), count in zip(runs_of.items(), counts, strict=True):
+            observed = float(flags[inside].mean()) if inside.any() else float("nan")
+            null = count / max(int(inside.sum()), 1)
+            expected = float(null.mean())
+            low, high = np.quantile(null, [0.025, 0.975]).tolist()
+            enrichment = observed / expected if expected else float("inf")
+            p = float((1 + (null >= observed).sum()) / (1 + draws))
+            told = (name, family, len(places.regions), int(inside.sum()), observed, expected)
+            seen = (float(flags.mean()), by_chance[family])
+            rows.append((*told, low, high, enrichment, p, np.nan, *seen))
+        table = pd.DataFrame(rows, columns=list(REPEATS))
+        table["q"] = benjamini_hochberg(table["p"].to_numpy(float))
+        parts.append(table)
+    return pd.concat([pd.DataFrame(columns=list(REPEATS)), *parts][1:], ignore_index=True)
+
+
+def _flags(sequences: Sequence[str], family: str, least: int) -> Bools:
+    """`run_bases` of sequences, one after the other."""
+    return np.concatenate([run_bases(sequence, family, least) for sequence in sequences])
+
+
+def _shuffled(records: Sequence[Record], draws: int, rng: np.random.Generator) -> list[str]:
+    """Dinucleotide shuffles of every record, together where they are of one length."""
+    found = []
+    lengths = np.array([len(record.sequence) for record in records])
+    for length in np.unique(lengths).tolist():
+        own = [records[i].sequence for i in np.flatnonzero(lengths == length).tolist()]
+        shuffled = shuffle_dinucleotides(encode_rows(own), rng, draws)
+        found += decode_rows(shuffled.reshape(-1, length))
+    return found
 
 
 class _Region(NamedTuple):
@@ -171,11 +183,12 @@ class _Places:
         for start, stop in zip(starts.tolist(), (stops + 1).tolist(), strict=True):
             self.regions.append(_Region(stop - start, int(self._gc[stop] - self._gc[start])))
 
-    def drawn(self, flags: Bools, draws: int, rng: np.random.Generator) -> Floats:
-        """How many bases of all regions are flagged where they are put by chance, (draws,)."""
-        total, count = np.append(0, np.cumsum(flags)), np.zeros(draws)
-        lengths = {region.length for region in self.regions}
-        free = {length: self._free(length) for length in lengths}
+    def drawn(self, flags: Sequence[Bools], draws: int, rng: np.random.Generator) -> list[Floats]:
+        """Of each of several flags: how many bases of all regions have it where they are put by
+        chance, (draws,)."""
+        totals = [np.append(0, np.cumsum(each)) for each in flags]
+        counts = [np.zeros(draws) for _ in flags]
+        free = {length: self._free(length) for length in {r.length for r in self.regions}}
         for region in self.regions:
             starts, content = free[region.length]
             if not len(starts):
@@ -183,8 +196,9 @@ class _Places:
             apart = np.abs(content - region.gc)
             some = starts[apart == apart.min()]
             chosen = some[rng.integers(0, len(some), draws)]
-            count += total[chosen + region.length] - total[chosen]
-        return count
+            for total, count in zip(totals, counts, strict=True):
+                count += total[chosen + region.length] - total[chosen]
+        return counts
 
     def _free(self, length: int) -> tuple[Ints, Ints]:
         """Starts of stretches outside of regions and within one record, and their G and C."""

@@ -11,7 +11,10 @@ __all__ = ["target_of", "tss_of"]
 def target_of(run: Run) -> Target | None:
     """What was explained."""
     said = run.lock.get("target", {})
-    return Target(**said) if said.get("label") else None
+    if not said.get("label"):
+        return None
+    where = said.get("where")
+    return Target(**said | {"where": tuple(where) if isinstance(where, list) else where})
 
 
 def tss_of(run: Run) -> int | None:

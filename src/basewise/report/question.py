@@ -10,6 +10,7 @@ from markupsafe import Markup
 from basewise.picture.words import counted, listing, quantity
 from basewise.registry import component
 from basewise.report.audit import audit_verdict
+from basewise.report.bases import base_sentences
 from basewise.report.biology import biology_sentences
 from basewise.report.blocks import Block, Callout, Section, Table, Text, Tile, Tiles, Tone
 from basewise.report.interventions import intervention_sentences
@@ -57,6 +58,7 @@ class Question:
 def _answer(run: Run) -> tuple[str, ...]:
     """The sentences that matter most: the model, the data, the bases, the motifs."""
     said = [f"{v.sentence} {v.numbers}" for v in verdicts(run)]
+    said += base_sentences(run)
     if run.audit is not None:
         said.append(audit_verdict(run.audit))
     said += localisation_sentences(run)
@@ -86,7 +88,7 @@ def _tiles(run: Run) -> tuple[Tile, ...]:
         tiles.append(
             Tile(
                 quantity(explained),
-                "sequences explained",
+                f"{_explained(run)} explained",
                 counted(len(run.explainers), "explainer"),
             )
         )
@@ -99,19 +101,24 @@ def _tiles(run: Run) -> tuple[Tile, ...]:
     return tuple(tiles)
 
 
+def _explained(run: Run) -> str:
+    return "sequences" if run.lock["target"].get("where") is None else "regions of bases"
+
+
 def _design(run: Run) -> str:
     """Which models, which target, which explainers."""
     lock = run.lock
     target = target_of(run)
     parts = []
+    task = "tell the classes apart" if run.bases("bases").empty else "label bases"
     models = [_model(name, settings) for name, settings in lock.get("models", {}).items()]
     if models:
         parts.append(
-            Markup("{} learned to tell the classes apart: {}.").format(
-                counted(len(models), "model"), Markup(", ").join(models)
+            Markup("{} learned to {}: {}.").format(
+                counted(len(models), "model"), task, Markup(", ").join(models)
             )
             if len(models) > 1
-            else Markup("The model {} learned to tell the classes apart.").format(models[0])
+            else Markup("The model {} learned to {}.").format(models[0], task)
         )
     if target is not None:
         parts.append(_read(target))

@@ -69,7 +69,7 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         "error",
     ),
     "metrics/base_curves": ("model", "kind", "recall", "precision"),
-    "metrics/base_repeats": ("of", *REPEATS),
+    "metrics/base_repeats": REPEATS,
     "rankings/base_tokens": ("model", "by", *TOKEN_RATIOS),
     "rankings/base_kmers": ("method", *RANKING),
     "predictions/base_calls": ("name", "kind", "record_id", "start", "end"),
@@ -241,13 +241,10 @@ def _repeats(
     test: Sequence[Record],
     seed: int,
 ) -> pd.DataFrame:
-    parts = [pd.DataFrame(columns=["of", *REPEATS])]
-    if settings.repeats:
-        for (name, _), inside in regions.items():
-            parts.append(
-                repeats_in_regions(test, inside, settings.repeats, seed=seed).assign(of=name)
-            )
-    return pd.concat(parts[1:] or parts)
+    if not settings.repeats:
+        return pd.DataFrame(columns=list(REPEATS))
+    named = {name: inside for (name, _), inside in regions.items()}
+    return repeats_in_regions(test, named, settings.repeats, seed=seed)
 
 
 def _tokens(

@@ -152,11 +152,14 @@ def localisation(run: Run, seed: int) -> pd.DataFrame:
 
     Truth speaks for its record's own class. Where that is not the one explained, scores are
     turned round if there are two classes (what speaks against the one speaks for the other),
-    and left out if there are more.
+    and left out if there are more. Where a region of bases is explained, truth says which one,
+    and not what makes it so: nothing is measured.
     """
     target = run.lock["target"]["label"]
     two = len({record.label for record in run.records("train")}) == 2
     records = [r for r in run.records("explained") if r.truth and (two or r.label == target)]
+    if run.lock["target"]["where"] is not None:
+        records = []
     against = {record.id for record in records if record.label != target}
     tables = [pd.DataFrame(columns=["model", "explainer", *SUMMARY])]
     if records:

@@ -406,8 +406,8 @@ def _target(table: Mapping[str, Any]) -> Target:
     target = Target(**{**table, "where": tuple(where) if isinstance(where, list) else where})
     if not (where is None or where == "labelled" or _is_region(target.where)):
         raise ConfigError(
-            f"[target] where = {where!r}: 'labelled' or [start, end] is needed (0-based, half-open)."
-            " Regions that are predicted differ between models; basewise explain has them."
+            f"[target] where = {where!r}: 'labelled' or [start, end] (0-based, half-open) is "
+            "needed. Regions that are predicted differ between models; basewise explain has them."
         )
     if not isinstance(target.label, str):
         raise ConfigError(f"[target] label = {target.label!r} is no text; write label = '...'.")
