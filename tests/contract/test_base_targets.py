@@ -16,7 +16,6 @@ from transformers import BertConfig, BertForTokenClassification
 import basewise as bw
 from basewise.errors import CapabilityError, ConfigError, DataError
 from basewise.explainers import EXPLAINERS
-from basewise.explainers.parts import explain_in_parts
 from basewise.explainers.regions import regions_of
 from basewise.models.base_cnn import BaseCnn, BaseCnnConfig
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
@@ -255,12 +254,15 @@ def test_runs_by_hand() -> None:
     assert runs(np.zeros(3, bool)).shape == (0, 2)
 
 
-def test_parts_and_files_keep_the_region(tmp_path: Path) -> None:
+def test_files_keep_the_region(tmp_path: Path) -> None:
     model, target = cnn(), bw.Target("box", where="labelled")
     explainer = EXPLAINERS.build({"type": "occlusion", "masking": "n"})
-    (part,) = explain_in_parts(explainer, model, RECORDS, target, tmp_path)
-    assert [a.target for a in read_attributions(part.path)] == [a.target for a in part.found]
-    whole = replace(part.found[0], target=bw.Target("box"))
+    found = bw.explain(model, RECORDS, explainer, target)
+    write_attributions(tmp_path / "part.parquet", found)
+    assert [a.target for a in read_attributions(tmp_path / "part.parquet")] == [
+        a.target for a in found
+    ]
+    whole = replace(found[0], target=bw.Target("box"))
     write_attributions(tmp_path / "whole.parquet", [whole])
     assert read_attributions(tmp_path / "whole.parquet")[0].target.where is None
 

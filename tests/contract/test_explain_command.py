@@ -15,8 +15,9 @@ import pytest
 import torch
 
 import basewise as bw
+from basewise import store
 from basewise.cli import main
-from basewise.explainers import parts, shards
+from basewise.explainers import shards
 from basewise.models.base_cnn import BaseCnn, BaseCnnConfig
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.store import read_attributions
@@ -96,16 +97,16 @@ def test_an_interruption_leaves_whole_parts_and_the_same_command_continues(
     explain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     explain(tmp_path / "undisturbed.parquet")
-    out, write = tmp_path / "a.parquet", parts.write_attributions
+    out, write = tmp_path / "a.parquet", store.write_bytes
     written: list[Path] = []
 
-    def interrupted(path: Path, found: Any) -> None:
+    def interrupted(path: Path, content: bytes) -> None:
         if len(written) == 2:
             signal.raise_signal(signal.SIGINT)
         written.append(path)
-        write(path, found)
+        write(path, content)
 
-    monkeypatch.setattr(parts, "write_attributions", interrupted)
+    monkeypatch.setattr(store, "write_bytes", interrupted)
     done = explain(out)
     assert done.code == 130
     assert done.err.strip().endswith("interrupted; the same command continues.")
@@ -115,7 +116,7 @@ def test_an_interruption_leaves_whole_parts_and_the_same_command_continues(
     assert [len(read_attributions(path)) for path in left] == [3, 3]
     left[0].write_bytes(left[0].read_bytes()[:-9])  # a broken part is made again, a whole one not
     written.clear()
-    monkeypatch.setattr(parts, "write_attributions", lambda p, f: (written.append(p), write(p, f)))
+    monkeypatch.setattr(store, "write_bytes", lambda p, b: (written.append(p), write(p, b)))
     done = explain(out)
     assert done.code == 0
     assert [path.name for path in written] == ["part-00000.parquet", "part-00002.parquet"]

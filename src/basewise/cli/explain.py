@@ -13,6 +13,7 @@ import typer
 from basewise.cli.reading import Label, OnError, OnErrorOption, Sequence, read_file
 
 if TYPE_CHECKING:
+    from basewise.explainers.shards import Shard
     from basewise.study.watch import Step
     from basewise.types import Attribution
 
@@ -85,9 +86,8 @@ def explain(
     from basewise.drawing import check_format
     from basewise.errors import ConfigError
     from basewise.explainers import EXPLAINERS
-    from basewise.explainers.parts import explain_in_parts
     from basewise.explainers.regions import check_some, regions_of
-    from basewise.explainers.shards import RULE, cut
+    from basewise.explainers.shards import RULE, Shard, cut, cut_once, part_of, pieces
     from basewise.models.hub import checkpoint_folder
     from basewise.models.model import Model
     from basewise.models.repeatable import repeatable
@@ -118,7 +118,8 @@ def explain(
         for line in table([Planned(loaded.name, explainer, cost, shards)]):
             typer.echo(line)
         return
-    weights = files_digest(checkpoint_folder(model))
+    source = checkpoint_folder(model)
+    weights = files_digest(source)
     asked = (explainer, settings_of(built), str(read_as), weights, digest(records), seed, RULE)
     mark = fingerprint("explain", *asked, precision.value)
     parts = out.with_name(f"{out.name}.parts")
@@ -130,19 +131,52 @@ def explain(
             check_some([each for targets in places for each in targets], records, read_as)
             counted = zip(records, places, strict=True)
             left = {r.id: [built.cost(loaded, r).number] * len(each) for r, each in counted}
-            progress = _Progress(bar, left)
-            paths = []
-            for part in explain_in_parts(
-                built, loaded, records, read_as, parts / mark, seed=seed, progress=progress
-            ):
-                if not part.made:
-                    progress.kept(part.found)
-                paths.append(part.path)
+            progress, folder = _Progress(bar, left), parts / mark
+            device = loaded.device.type
+            cuts = cut_once(folder, built, lambda: loaded, records, device)
+            shards = [
+                Shard(
+                    place=part_of(folder, i),
+                    model=source.absolute(),
+                    weights=weights,
+                    name=loaded.name,
+                    precision=precision.value,
+                    device=device,
+                    explainer={"type": explainer} | settings_of(built),
+                    target=read_as,
+                    records=some,
+                    seed=seed,
+                )
+                for i, some in enumerate(pieces(records, cuts))
+            ]
+            _make(shards, [each.work for each in cuts], progress)
+            paths = [shard.place for shard in shards]
             join_attributions(out, paths, mark)
     shutil.rmtree(parts, ignore_errors=True)
     if picture:
         _draw(out, picture, picture_format)
     typer.echo(out)
+
+
+def _make(shards: list[Shard], works: list[int], progress: _Progress) -> None:
+    """Write the part file of every shard that has none, in several processes if it takes long."""
+    from basewise.errors import CapabilityError, ShardError
+    from basewise.explainers.shards import flawed_part
+    from basewise.store import read_attributions, write_bytes
+    from basewise.study.backends.work import Failed
+    from basewise.study.distribute import distribute, fitting
+
+    waiting = {i: shard for i, shard in enumerate(shards) if flawed_part(shard.place) is not None}
+    for i, shard in enumerate(shards):
+        if i not in waiting:
+            progress.kept(read_attributions(shard.place))
+    backend = fitting(shards[0].device, [works[i] for i in waiting])
+    with backend.open(shards[0].device) as workers:
+        for i, outcome in distribute(waiting.items(), workers):
+            if isinstance(outcome, Failed):
+                raise (CapabilityError if outcome.lasting else ShardError)(outcome.error)
+            write_bytes(shards[i].place, outcome)
+            progress.made(read_attributions(shards[i].place))
 
 
 class _Progress:
@@ -154,10 +188,10 @@ class _Progress:
         self._begin = time.perf_counter()
         self._show()
 
-    def __call__(self, found: Attribution) -> None:
-        """A record is finished."""
-        self._made += found.evaluations
-        self.kept([found])
+    def made(self, found: list[Attribution]) -> None:
+        """Records are finished."""
+        self._made += sum(one.evaluations for one in found)
+        self.kept(found)
 
     def kept(self, found: Iterable[Attribution]) -> None:
         """Records were finished before."""

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import heapq
+import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from basewise.study.backends.work import Failed, Outcome, Task, Workers
+from basewise.explainers.shards import SECONDS, WORK
+from basewise.study.backends import BACKENDS
+from basewise.study.backends.work import Backend, Failed, Outcome, Task, Workers
 
-__all__ = ["LOSSES", "TRIES", "distribute"]
+__all__ = ["LOSSES", "TRIES", "distribute", "fitting"]
 
 TRIES = 3
 """How often a task may fail before it is set aside; one that would fail again is so at once."""
 LOSSES = 10
 """How often its worker may die under a task before the task passes for the cause."""
+WORTHWHILE = 30.0  # seconds of work before processes are started for it
 WAIT, LONGEST = 1.0, 60.0  # seconds before a task is tried again, twice as many each time
+
+
+def fitting(device: str, works: Sequence[int]) -> Backend:
+    """Several processes for shards of so much work, where it is more than they need to start."""
+    seconds = sum(works) / WORK[device] * SECONDS
+    several = len(os.sched_getaffinity(0)) > 1 and seconds > WORTHWHILE and len(works) > 1
+    found: Backend = BACKENDS.build("processes" if several else "local")
+    return found
 
 
 def distribute(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from basewise.errors import ShardError
 from basewise.explainers.shards import (
     RULE,
-    SECONDS,
-    WORK,
     Shard,
     cut_once,
     flawed_part,
@@ -23,9 +20,8 @@ from basewise.explainers.shards import (
 from basewise.picture.words import duration
 from basewise.registry import Registry, settings_of
 from basewise.store import write_bytes, write_text
-from basewise.study.backends import BACKENDS
-from basewise.study.backends.work import Backend, Failed
-from basewise.study.distribute import distribute
+from basewise.study.backends.work import Failed
+from basewise.study.distribute import distribute, fitting
 from basewise.study.files import contents
 from basewise.types import Record
 
@@ -49,7 +45,8 @@ def explain(job: Job) -> None:
     with job.watcher.step("explain", len(every)) as step:
         left = _Left(job, step, every)
         if left.waiting:
-            backend = job.backend or _fitting(job, left.waiting)
+            works = [piece.work for piece in left.waiting.values()]
+            backend = job.backend or fitting(job.device, works)
             with backend.open(job.device) as workers:
                 tasks = ((i, _shard(job, every[i])) for i in left.waiting)
                 for i, outcome in distribute(tasks, workers, left.again):
@@ -112,17 +109,6 @@ def _shard(job: Job, piece: _Piece) -> Shard:
         records=piece.records,
         seed=job.seed,
     )
-
-
-def _fitting(job: Job, waiting: dict[int, _Piece]) -> Backend:
-    """Several processes where there is more than a few of them need to start."""
-    work = sum(piece.work for piece in waiting.values()) / WORK[job.device] * SECONDS
-    several = len(os.sched_getaffinity(0)) > 1 and work > WORTHWHILE and len(waiting) > 1
-    found: Backend = BACKENDS.build("processes" if several else "local")
-    return found
-
-
-WORTHWHILE = 30.0  # seconds of work before processes are started for it
 
 
 class _Left:
