@@ -1,9 +1,10 @@
-"""How well a CNN labels the bases of Z-DNA windows, from sequence alone.
+"""How well a U-Net labels the bases of Z-DNA windows, from sequence alone or with the energy.
 
-    python benchmarks/labelling.py --data DIR [--folder RUN] [--seed 0] [--test]
+    python benchmarks/labelling.py --data DIR [--track] [--folder RUN] [--seed 0] [--test]
 
 DIR holds `windows_510.csv.gz`. Settings and threshold are chosen on dev; test is read with --test
-only. A run that was stopped goes on where its folder has checkpoints.
+only. With --track the network reads the Z-forming energy beside the bases, and what it loses
+without that is told. A run that was stopped goes on where its folder has checkpoints.
 """
 
 from __future__ import annotations
@@ -24,13 +25,15 @@ from basewise.evaluate.bases import (
     predict_label,
     region_metrics,
 )
-from basewise.models.base_cnn import BaseCnn, BaseCnnConfig
+from basewise.evaluate.track_reliance import track_reliance
+from basewise.models.unet import UNet, UNetConfig
 from basewise.tokenize.nucleotide import Nucleotide
 from basewise.train.training import Training
 
 LABEL = "Z-DNA"
-NETWORK = {"channels": 32, "dropout": 0.05}
-TRAINING = Training(epochs=8, batch_size=32, learning_rate=4e-3, average=0.99, precision="fp32")
+TRACK = "z_forming"
+NETWORK = {"channels": 24, "growth": 12, "depth": 5, "dropout": 0.1}
+TRAINING = Training(epochs=10, batch_size=32, learning_rate=4e-3, average=0.99, precision="fp32")
 
 
 def main() -> None:
@@ -38,6 +41,7 @@ def main() -> None:
     asked.add_argument("--data", type=Path, required=True)
     asked.add_argument("--folder", type=Path, default=Path("labelling"))
     asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--track", action="store_true")
     asked.add_argument("--test", action="store_true")
     said = asked.parse_args()
     path = said.data / "windows_510.csv.gz"
@@ -46,11 +50,12 @@ def main() -> None:
     for record, name in zip(table.records, table.splits, strict=True):
         parts.setdefault(name, []).append(record)
     torch.manual_seed(said.seed)
-    network = BaseCnn(BaseCnnConfig(num_labels=2, **NETWORK))
-    model = bw.Model(network, Nucleotide(), ("background", LABEL), "per-base CNN")
-    begin = time.perf_counter()
+    network = UNet(UNetConfig(num_labels=2, tracks=[TRACK] if said.track else [], **NETWORK))
+    model = bw.Model(network, Nucleotide(), ("background", LABEL), "U-Net")
+    begin = time.perf_counter(), time.process_time()
     trained = TRAINING.train(model, parts["train"], parts["dev"], said.folder, seed=said.seed)
-    print(f"{model.parameters:,} weights, {time.perf_counter() - begin:.0f} s in this process")
+    wall, cpu = time.perf_counter() - begin[0], time.process_time() - begin[1]
+    print(f"{model.parameters:,} weights, {wall:.0f} s in this process, {cpu:.0f} s of processor")
     print(trained.history.to_string(index=False))
     dev = predict_label(trained.model, parts["dev"], LABEL)
     threshold = choose_threshold(dev)
@@ -62,6 +67,10 @@ def main() -> None:
         for metric, estimate in told.items():
             print(f"{name} {metric}: {estimate}")
         print(f"{name} expected calibration error: {calibration(found).error:.4f}")
+        if said.track:
+            told = track_reliance(trained.model, parts[name], LABEL, TRACK, threshold, rng=rng)
+            for measure, estimate in told.items():
+                print(f"{name} {measure}: {estimate}")
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def track_reliance(
     truth, n = real.truth, len(records)
 
     def summed(of: Floats | Bools) -> Floats:
-        return np.bincount(real.record, weights=of, minlength=n)
+        return np.bincount(real.record, weights=of, minlength=n).astype(float)
 
     counts = [summed(truth)]
     for found in (real, gone):

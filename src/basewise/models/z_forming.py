@@ -150,7 +150,7 @@ def _cheaper(first: tuple[Tensor, Tensor], after: list[Tensor]) -> Tensor:
         for own, rest in zip(first, after, strict=True)
     ]
     better = ways[0].sum(-1, keepdim=True) <= ways[1].sum(-1, keepdim=True) + _TIE
-    return torch.where(better, *ways)
+    return torch.where(better, ways[0], ways[1])
 
 
 def _half_changed(energies: Tensor) -> Tensor:
