@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 import basewise as bw
+from basewise.cli import main
 from basewise.errors import CapabilityError, ConfigError, DataError
 from basewise.evaluate.bases import base_metrics, base_scores
 from basewise.models.thresholds import threshold_of
@@ -100,7 +102,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(home: Path) -> Any:
-    return run_study(load_study(home / "study.toml"), home / "run", home)
+    return run_study(load_study(home / "study.toml"), home / "boxes", home)
 
 
 def test_everything_promised_is_there(finished: Any, home: Path) -> None:
@@ -116,8 +118,8 @@ def test_everything_promised_is_there(finished: Any, home: Path) -> None:
         assert len(found), name
     for name in finished.models:
         assert len(finished.base_predictions(name)) == len(finished.records("test")) == 45
-    assert bw.Model.load(home / "run" / "models" / small[1]).labelling.threshold == 0.6
-    pruned = bw.Model.load(home / "run" / "models" / small[0]).tokenizer
+    assert bw.Model.load(home / "boxes" / "models" / small[1]).labelling.threshold == 0.6
+    pruned = bw.Model.load(home / "boxes" / "models" / small[0]).tokenizer
     assert max(map(len, pruned.vocabulary()[5:])) == 3
 
 
@@ -127,8 +129,8 @@ def test_the_threshold_is_that_of_dev_and_the_metrics_those_of_test(
     table = finished.bases("bases").set_index(["model", "split", "at", "metric"])["value"]
     test = finished.records("test")
     for name in finished.models:
-        threshold = threshold_of(home / "run" / "models" / name, "box")
-        model = bw.Model.load(home / "run" / "models" / name)
+        threshold = threshold_of(home / "boxes" / "models" / name, "box")
+        model = bw.Model.load(home / "boxes" / "models" / name)
         scores = base_scores(test, "box", [each[:, 1] for each in model.predict_bases(test)])
         told = base_metrics(scores, threshold, rng=np.random.default_rng(0), resamples=2)
         for metric in ("f1", "auprc", "prevalence"):
@@ -204,9 +206,24 @@ def test_tokens_and_kmers_with_their_ratios(finished: Any) -> None:
 
 
 def test_running_again_computes_nothing(finished: Any, home: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (home / "run").rglob("*.parquet")}
-    run_study(load_study(home / "study.toml"), home / "run", home)
-    assert {path: path.stat().st_mtime_ns for path in (home / "run").rglob("*.parquet")} == before
+    before = {path: path.stat().st_mtime_ns for path in (home / "boxes").rglob("*.parquet")}
+    run_study(load_study(home / "study.toml"), home / "boxes", home)
+    assert {path: path.stat().st_mtime_ns for path in (home / "boxes").rglob("*.parquet")} == before
+
+
+def test_the_command_says_how_good_the_models_are(
+    finished: Any, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "study.toml", "--data", ".", "--out", "."]
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(sys, "argv", ["basewise", *command])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert not stop.value.code
+    said = capsys.readouterr().out
+    for name in (*finished.models, BASELINE, "caller", "others"):
+        assert f"{name}: test MCC per base " in said
+    assert "labels moved" not in said
 
 
 def test_what_it_would_cost(home: Path) -> None:
@@ -215,7 +232,7 @@ def test_what_it_would_cost(home: Path) -> None:
 
 
 def test_the_report_is_written(finished: Any, home: Path) -> None:
-    page = write_report(home / "run").read_text()
+    page = write_report(home / "boxes").read_text()
     section = page[page.index('id="bases"') :]
     assert "The labels are a subset of what caller calls." in section
     assert "subset of what others" not in section

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from basewise.study import Run
 
 __all__ = ["check", "run", "status"]
 
@@ -51,7 +51,7 @@ def run(
     done = run_study(loaded, folder, data, watcher, _backend(backend, workers, address))
     with watcher.step("report", None):
         page = write_report(folder)
-    for line in _quality(done.model_metrics):
+    for line in _quality(done):
         typer.echo(line)
     typer.echo(page)
 
@@ -65,13 +65,21 @@ def _backend(name: str | None, workers: int | None, address: str | None) -> dict
     return {"type": name or ("processes" if address is None else "ray")} | settings
 
 
-def _quality(metrics: pd.DataFrame) -> list[str]:
-    """Matthews' coefficient on test of every model and of the baseline beside it."""
-    rows = metrics[(metrics["split"] == "test") & (metrics["metric"] == "mcc")]
-    return [
-        f"{row.model}: test MCC {row.value:.3f} [{row.low:.3f}, {row.high:.3f}], n = {row.n:,}"
-        for row in rows.itertuples()
-    ]
+def _quality(run: Run) -> list[str]:
+    """Matthews' coefficient on test of every model, and of what stands beside it."""
+    found = []
+    for what, table in (("", run.model_metrics), (" per base", run.bases("bases"))):
+        if table.empty:
+            continue
+        rows = table[(table["split"] == "test") & (table["metric"] == "mcc")]
+        if what:
+            rows = rows[(rows["at"] == "windows") & (rows["kind"] != "moved")]
+        found += [
+            f"{row.model}: test MCC{what} {row.value:.3f} [{row.low:.3f}, {row.high:.3f}], "
+            f"n = {row.n:,}"
+            for row in rows.itertuples()
+        ]
+    return found
 
 
 def check(

@@ -37,7 +37,7 @@ _KINDS = {
     "labels": "other labels",
     "moved": "the labels, moved",
 }
-_TONES = {"model": "model", "published": "up", "baseline": "baseline"}
+_TONES = {"model": "model", "published": "down", "baseline": "baseline"}
 _TOP = 8
 
 
@@ -151,8 +151,9 @@ def _figure(here: pd.DataFrame) -> Figure:
         "same numbers.",
         "Quality per base on the test windows. A dot is the value, its line the 95 % bootstrap "
         "interval over windows. Models and the baseline call from the threshold on that was best "
-        "on dev; published calls and other labels are as they were published. Grey rows are "
-        "labels: another set of them, or these moved by a base.",
+        "on dev; published calls and other labels are as they were published. Blue are "
+        "models, orange published calls, grey labels: another set of them, or these moved by a "
+        "base.",
     )
 
 
