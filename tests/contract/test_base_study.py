@@ -321,6 +321,22 @@ def test_every_language_model_labels_bases_from_scratch_and_from_a_checkpoint(
     np.testing.assert_allclose(loaded.predict_bases(dev[:1])[0], made.predict_bases(dev[:1])[0])
 
 
+@pytest.mark.parametrize(
+    ("kind", "network"),
+    [
+        ("base_unet", {"channels": 6, "growth": 2, "depth": 2, "tracks": ["z_forming"]}),
+        ("base_recurrent", {"units": 5, "layers": 1, "hidden": 4}),
+        ("base_graph", {"widths": [6, 5]}),
+    ],
+)
+def test_every_network_of_bases(kind: str, network: Any, home: Path, tmp_path: Path) -> None:
+    splits = load_study(home / "study.toml").data.splits(home, 0)
+    train, dev = splits["train"].records[:30], splits["dev"].records
+    table = {"type": kind, "network": network, "training": {"epochs": 1, "batch_size": 30}}
+    made = MODELS.build(table).model("m", train, dev, tmp_path, 1, lambda *_: None)
+    assert [each.shape for each in made.predict_bases(dev[:2])] == [(WIDTH, 2)] * 2
+
+
 def test_models_of_bases_need_labelled_bases(home: Path, tmp_path: Path) -> None:
     plain = [bw.Record(f"r{i}", "ACGT" * 9, label="ab"[i % 2]) for i in range(9)]
     for table in ({"type": "base_cnn"}, small("hyenadna")):

@@ -212,11 +212,10 @@ def _curves(run: Run, here: pd.DataFrame) -> list[Block]:
         Line(said["model"], own["recall"].to_numpy(float), own["precision"].to_numpy(float))
         for said, own in groups(curves, ("model",))
     ]
-    wide = here.pivot_table(index=["model", "kind"], columns="metric", values="value", sort=False)
-    for (name, kind), row in wide.iterrows():
-        if kind == "published":
-            point = np.array([row["recall"]]), np.array([row["precision"]])
-            lines.append(Line(str(name), *point, True))
+    for said, own in groups(here[here["kind"] == "published"], ("model",)):
+        values = own.set_index("metric")["value"]
+        recall, precision = (values[[name]].to_numpy(float) for name in ("recall", "precision"))
+        lines.append(Line(said["model"], recall, precision, True))
     errors, calibrated = [], []
     for said, own in groups(bins, ("model",)):
         place = own["probability"].to_numpy(float), own["share"].to_numpy(float)
@@ -301,16 +300,16 @@ def _tokens(run: Run) -> list[Block]:
         ),
     ]
     if not ranked.empty:
-        rows = []
+        first = []
         for said, own in groups(ranked, ("method",)):
             best = own.sort_values("rank").head(_TOP)["token"]
-            rows.append((said["method"].replace("_", " "), ", ".join(map(str, best))))
+            first.append((said["method"].replace("_", " "), ", ".join(map(str, best))))
         blocks.append(
             Table(
                 "k-mers of both strands, ranked by their ratios over all models: by rank, and by "
                 "the mean deviation as it was published.",
                 ("Ranking", "First"),
-                rows,
+                first,
             )
         )
     tables: list[Block] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -145,14 +145,16 @@ def tables(
     dev, test = records["dev"], records["test"]
     progress(0, len(models) + 2, BASELINE)
     baseline = BaseKmers().fit(records["train"], label)
-    on_dev = base_scores(dev, label, baseline.predict_label(dev))
-    own = _Predicted([], baseline.predict_label(test), choose_threshold(on_dev))
+    chosen = choose_threshold(base_scores(dev, label, baseline.predict_label(dev)))
+    own = _Predicted([], baseline.predict_label(test), chosen)
     predicted: dict[str, _Predicted] = {}
     for i, (name, model) in enumerate(models.items(), 1):
         progress(i, len(models) + 2, name)
         at = model.labels.index(label)
-        both = [[each[:, at] for each in model.predict_bases(some)] for some in (dev, test)]
-        predicted[name] = _Predicted(*both, thresholds[name])
+        on_dev, on_test = (
+            [each[:, at] for each in model.predict_bases(some)] for some in (dev, test)
+        )
+        predicted[name] = _Predicted(on_dev, on_test, thresholds[name])
     progress(len(models) + 1, len(models) + 2, "metrics")
     calls = _calls(settings, test, root)
     truth = labels_of(test, label)
@@ -281,7 +283,9 @@ def _ranked(tokens: pd.DataFrame, seed: int) -> pd.DataFrame:
     }
     parts = []
     lead = next(iter(ratios))
-    ways = {name: {} for name in ("borda", "reciprocal_rank", "robust_rank")}
+    ways: dict[str, dict[str, Any]] = {
+        name: {} for name in ("borda", "reciprocal_rank", "robust_rank")
+    }
     if all(table["score"].any() for table in ratios.values()):
         ways["mean_deviation"] = {"lead": lead}
     for method, more in ways.items():

@@ -31,6 +31,9 @@ from basewise.types import BACKGROUND, Record
 
 __all__ = [
     "BaseCnn",
+    "BaseGraph",
+    "BaseRecurrent",
+    "BaseUNet",
     "Checkpoint",
     "Cnn",
     "CnnLstm",
@@ -213,15 +216,41 @@ class CnnLstm(FromScratch):
 
 
 @component
-class BaseCnn(FromScratch):
-    """The one-hot CNN with a label for every base."""
-
-    type_: ClassVar[str] = "basewise-base-cnn"
+class BaseNetwork(FromScratch):
+    """A network on bases with a label for every base."""
 
     training: Annotated[Training, PlainValidator(_training)] = OF_BASES
 
     def _of_bases(self) -> Labelling:
         return Labelling()
+
+
+@component
+class BaseCnn(BaseNetwork):
+    """The one-hot CNN with a label for every base."""
+
+    type_: ClassVar[str] = "basewise-base-cnn"
+
+
+@component
+class BaseGraph(BaseNetwork):
+    """A graph network on the chain of bases (GCN, GAT, GraphSAGE), a label for every base."""
+
+    type_: ClassVar[str] = "basewise-graph"
+
+
+@component
+class BaseRecurrent(BaseNetwork):
+    """A recurrent network along the bases, a label for every base."""
+
+    type_: ClassVar[str] = "basewise-recurrent"
+
+
+@component
+class BaseUNet(BaseNetwork):
+    """A U-Net with a label for every base."""
+
+    type_: ClassVar[str] = "basewise-unet"
 
 
 @component

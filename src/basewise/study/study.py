@@ -56,6 +56,9 @@ MODELS = Registry(
     "model",
     {
         "base_cnn": "basewise.study.models:BaseCnn",
+        "base_graph": "basewise.study.models:BaseGraph",
+        "base_recurrent": "basewise.study.models:BaseRecurrent",
+        "base_unet": "basewise.study.models:BaseUNet",
         "checkpoint": "basewise.study.models:Checkpoint",
         "cnn": "basewise.study.models:Cnn",
         "cnn_lstm": "basewise.study.models:CnnLstm",
