@@ -35,7 +35,7 @@ from basewise.data.features import Feature
 from basewise.errors import DataError
 from basewise.sequence.alphabet import encode
 from basewise.stats import benjamini_hochberg
-from basewise.types import Floats, Ints
+from basewise.types import Bools, Floats, Ints
 
 __all__ = ["MEASURES", "SCORES", "RegionScores", "gene_sets", "region_scores", "set_enrichment"]
 
@@ -337,7 +337,7 @@ class _Genome:
         return np.maximum.reduceat(found, self.first, axis=1)
 
 
-def _running(values: Floats) -> Floats:
+def _running(values: Floats | Bools) -> Floats:
     found = np.zeros(len(values) + 1)
     np.cumsum(values, out=found[1:])
     return found
@@ -504,7 +504,7 @@ def _regions(
 
 
 def _tables(
-    tallies: Mapping[str, _Tally], null: str, named: pd.DataFrame, bases: Floats
+    tallies: Mapping[str, _Tally], null: str, named: pd.DataFrame, bases: Floats | Ints
 ) -> pd.DataFrame:
     """A row for each row of `named` and each measure, q values within a measure."""
     frames = []

@@ -123,8 +123,8 @@ def _genome(
     from_on = threshold_of(folder, target, threshold) if bed else None
     tiles = tiles_for(loaded, width, overlap)
     genome = Genome(path)
-    with open(path, "rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
+    with open(path, "rb") as opened:
+        content = hashlib.file_digest(opened, "sha256").hexdigest()
     asked = (files_digest(folder), target, settings_of(tiles), both_strands)
     parts = out.with_name(f"{out.name}.parts")
     kept = parts / fingerprint("annotate", content, *asked)

@@ -312,7 +312,8 @@ def _joined(lines: Sequence[_Line]) -> list[Feature]:
         own = said.get("ID") or _of_gtf(line) or ""
         own = own or f"{line.kind}:{line.chrom}:{line.start}-{line.end}({line.strand})"
         groups.setdefault((own, line.kind, line.chrom), []).append(line)
-    found, seen = [], {}
+    found: list[Feature] = []
+    seen: dict[str, int] = {}
     for (own, kind, chrom), group in groups.items():
         said = group[0].attributes
         seen[own] = seen.get(own, 0) + 1  # ids of different kinds may be the same in a bad file
@@ -356,7 +357,8 @@ def _bed_feature(path: Path, number: int, fields: Sequence[str]) -> Feature:
         raise DataError(f"{at}: start {start!r}, end {end!r}; they are whole numbers from 0 on.")
     name = fields[3].strip() if len(fields) > 3 else ""
     strand = fields[5].strip() if len(fields) > 5 else "."
-    first, parts = int(start), ((int(start), int(end)),)
+    first = int(start)
+    parts: tuple[Part, ...] = ((first, int(end)),)
     if len(fields) >= 12:
         sizes, starts = ([int(each) for each in fields[i].strip(", ").split(",")] for i in (10, 11))
         parts = tuple((first + a, first + a + b) for a, b in zip(starts, sizes, strict=False))
