@@ -23,6 +23,7 @@ from basewise.types import Attribution, Interval, Record, Span, Target
 
 __all__ = [
     "attribution_bytes",
+    "attribution_table",
     "check_writable",
     "clear_unfinished",
     "fingerprint",
@@ -239,6 +240,12 @@ def read_attributions(path: Path) -> list[Attribution]:
         )
         for row in table.to_pylist()
     ]
+
+
+def attribution_table(parts: Iterable[Path]) -> pa.Table:
+    """The rows of files of attributions as one table; without rows where there is no file."""
+    found = [_read(part, "attribution", "1") for part in parts]
+    return pa.concat_tables([_ATTRIBUTION.empty_table(), *found], promote_options="default")
 
 
 def join_attributions(path: Path, parts: Iterable[Path], mark: str) -> None:

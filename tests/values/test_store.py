@@ -11,6 +11,7 @@ import pytest
 from basewise.errors import StoreError
 from basewise.store import (
     fingerprint,
+    flaw_of,
     read_attributions,
     read_frame,
     read_records,
@@ -141,3 +142,32 @@ def test_per_base_shares_a_unit_between_its_bases_and_keeps_the_sum():
     np.testing.assert_allclose(first.per_base()[2:], first.scores[1] / 5)
     assert first.per_base().sum() == pytest.approx(first.scores.sum())
     np.testing.assert_array_equal(second.per_base(), second.scores)
+
+
+def test_every_bit_of_a_sealed_file_counts(tmp_path):
+    path = tmp_path / "part.parquet"
+    spans = np.array([[i, i + 1] for i in range(20)])
+    write_attributions(
+        path,
+        [
+            Attribution(
+                record_id="r", sequence="ACGT" * 5, model="m", target=Target("yes"), method="o",
+                kind="additive", spans=spans, scores=np.linspace(0, 1, 20), output=1.0,
+                baseline=0.0, evaluations=3, seed=0, settings={}, extras={},
+            )
+        ],
+    )  # fmt: skip
+    assert flaw_of(path) is None
+    data = path.read_bytes()
+    undetected = []
+    for i in range(len(data)):
+        flipped = bytearray(data)
+        flipped[i] ^= 1 << i % 8
+        path.write_bytes(flipped)
+        undetected += [i] if flaw_of(path) is None else []
+    assert undetected == []
+    for n in (0, 3, 11, 100, len(data) - 1):
+        path.write_bytes(data[:n])
+        assert flaw_of(path) == ("cut off" if n else "empty")
+    pd.DataFrame({"a": [1]}).to_parquet(path)
+    assert flaw_of(path) == "without a checksum"

@@ -20,10 +20,12 @@ def _tables() -> dict[str, Registry]:
     from basewise.explainers import EXPLAINERS, MASKINGS, REFERENCES, UNITS
     from basewise.models import NETWORKS
     from basewise.models.tracks import TRACKS
+    from basewise.study.backends import BACKENDS
     from basewise.study.study import DATASETS, MODELS
     from basewise.tokenize import TOKENIZERS
 
     return {
+        "backends": BACKENDS,
         "controls": CONTROLS,
         "datasets": DATASETS,
         "explainers": EXPLAINERS,

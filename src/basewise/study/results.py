@@ -43,18 +43,21 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+import pyarrow as pa
 
-from basewise.errors import StoreError
-from basewise.store import read_attributions, read_frame, read_records
+from basewise.errors import MissingExtra, StoreError, UnknownName
+from basewise.store import attribution_table, read_attributions, read_frame, read_records
 from basewise.types import Attribution, Record
 
 if TYPE_CHECKING:
     from basewise.checks import Audit
 
 __all__ = ["Run", "open_run"]
+
+TableKind = Literal["arrow", "pandas", "polars"]
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,52 @@ class Run:
         place = self.lock.get("places", {}).get(f"{model}/{explainer}")
         if place:
             yield from sorted((self.folder / place).glob("part-*.parquet"))
+
+    @property
+    def tables(self) -> list[str]:
+        """What `table` gives: the tables of a run, and the attributions of each explainer."""
+        own = [
+            name
+            for name, each in vars(Run).items()
+            if isinstance(each, property) and each.fget.__annotations__["return"] == "pd.DataFrame"
+        ]
+        return sorted(own) + [
+            f"attributions/{model}/{name}" for model in self.models for name in self.explainers
+        ]
+
+    def table(self, name: str, kind: TableKind = "arrow") -> Any:
+        """A table of the run, as `arrow`, `pandas` or `polars`.
+
+        Of attributions each row is one: `record_id`, `sequence`, `model`, `label`, `read`,
+        `where`, `method`, `kind`, `start`, `end` and `score` (lists, an element per span),
+        `standard_error`, `hypothetical` (a list of 4 per base), `output`, `baseline`,
+        `evaluations`, `seed`, `settings` and `extras` (JSON).
+
+        Raises
+        ------
+        UnknownName
+            If there is no such table; `tables` names all.
+        MissingExtra
+            If polars is asked for and not installed.
+        """
+        if name not in self.tables:
+            raise UnknownName("table of this run", name, self.tables)
+        if name.startswith("attributions/"):
+            _, model, explainer = name.split("/")
+            found = attribution_table(self.parts(model, explainer))
+        else:
+            found = pa.Table.from_pandas(getattr(self, name), preserve_index=False)
+        if kind == "arrow":
+            return found
+        if kind == "pandas":
+            return found.to_pandas()
+        try:
+            import polars
+        except ImportError:
+            raise MissingExtra(
+                "Tables of polars need polars; install it with: pip install polars."
+            ) from None
+        return polars.from_arrow(found)
 
     def errors(self, model: str, explainer: str) -> list[dict[str, Any]]:
         """The shards that were set aside: `part`, `error`, `trace`, `records` (ids) of each."""

@@ -116,7 +116,8 @@ class _Left:
 
     def __init__(self, job: Job, step: Step, every: list[_Piece]):
         self._job, self._step, self._whole = job, step, len(every)
-        self._begin, self._done, self._failed = time.monotonic(), 0.0, dict[Path, Failed]()
+        self._first: tuple[float, int] | None = None  # when one ended first, and of what work
+        self._done, self._failed = 0, dict[Path, Failed]()
         self.waiting: dict[int, _Piece] = {}
         for i, piece in enumerate(every):
             flaw = flawed_part(piece.place)
@@ -162,9 +163,17 @@ class _Left:
         )
 
     def _pace(self, piece: _Piece) -> str:
-        seconds = time.monotonic() - self._begin
-        rest = seconds * (self._work - self._done) / max(self._done, 1)
-        return f"{piece.model} by {piece.explainer}; about {duration(rest)} left"
+        """Which explainer it was, and how long the rest takes, by all shards after the first.
+
+        Before the first one ended, workers were starting and models being loaded.
+        """
+        said, now = f"{piece.model} by {piece.explainer}", time.monotonic()
+        if self._first is None:
+            self._first = now, piece.work
+            return said
+        begin, work = self._first
+        rest = (now - begin) * (self._work - self._done) / max(self._done - work, 1)
+        return f"{said}; about {duration(rest)} left"
 
     def _named(self, path: Path) -> str:
         return str(path.relative_to(self._job.folder))

@@ -1,0 +1,188 @@
+"""What shards cost, what workers bring, how quickly a finished run is recognised.
+
+python benchmarks/scaling.py overhead|resume|workers|ray
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+STUDY = """
+[study]
+name = "run"
+explained = {n}
+[data]
+type = "grammar"
+train = 200
+dev = 50
+test = {n}
+[models.cnn]
+type = "cnn"
+training = {{ epochs = 1 }}
+[target]
+label = "promoter"
+[explainers.{explainer}]
+{settings}
+"""
+
+
+@contextmanager
+def timed(times: Counter[str], what: str) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    times[what] += time.perf_counter() - begin
+
+
+def overhead(n: int = 2000) -> None:
+    """Seconds of cutting, packing, sealing and writing beside those of explaining."""
+    import torch
+
+    from basewise.data.grammar import PromoterGrammar
+    from basewise.explainers import EXPLAINERS
+    from basewise.explainers.shards import cut_once, explain_again, flawed_part, part_of, pieces
+    from basewise.store import attribution_bytes, write_bytes
+    from basewise.study.models import Cnn
+
+    torch.set_num_threads(1)
+    records = PromoterGrammar(length=300, tss=249).make(n, seed=1)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        model = Cnn().untrained("cnn", records[:200], folder, 0)
+        target = model.target("promoter")
+        units = {"type": "windows", "size": 20}
+        for settings in ({"type": "occlusion", "units": units}, {"type": "saliency"}):
+            explainer = EXPLAINERS.build(settings)
+            times: Counter[str] = Counter()
+            place = folder / settings["type"]
+            with timed(times, "cut"):
+                cuts = cut_once(place, explainer, lambda: model, records, "cpu")
+            for i, some in enumerate(pieces(records, cuts)):
+                with timed(times, "explain"):
+                    found = explain_again(explainer, model, some, target, 0)
+                with timed(times, "pack and seal"):
+                    data = attribution_bytes(found)
+                with timed(times, "write"):
+                    write_bytes(part_of(place, i), data)
+                with timed(times, "check"):
+                    flawed_part(part_of(place, i))
+            beside = times.total() - times["explain"]
+            said = ", ".join(f"{what} {seconds:.2f} s" for what, seconds in times.items())
+            print(f"{settings['type']}, {n:,} records, {len(cuts)} shards: {said}; "
+                  f"beside explaining {beside / times['explain']:.2%}", flush=True)  # fmt: skip
+
+
+def resume(n: int = 6000) -> None:
+    """Seconds in which the command finds that a study is finished."""
+    with TemporaryDirectory() as name:
+        study = STUDY.format(n=n, explainer="saliency", settings="")
+        command = _command(Path(name), study)
+        for i in range(4):
+            begin = time.perf_counter()
+            subprocess.run(command, cwd=name, check=True, capture_output=True)
+            print(f"run {i}: {time.perf_counter() - begin:.2f} s", flush=True)
+        code = "import basewise.study.run"
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        print(f"of which imports: {time.perf_counter() - begin:.2f} s")
+
+
+def workers(n: int = 240) -> None:
+    """Seconds from the first shard to the last with one and with two workers."""
+    from basewise.explainers import shards
+    from basewise.study import load_study, run_study
+    from basewise.study.watch import read_log
+
+    shards.MOST = 10
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        settings = (
+            'units = { type = "windows", size = 20 }\ntype = "kernel_shap"\nevaluations = 200'
+        )
+        (folder / "study.toml").write_text(STUDY.format(n=n, explainer="shap", settings=settings))
+        took = []
+        for count in (1, 2, 1, 2):
+            run_folder = folder / f"run{len(took)}"
+            begin = time.perf_counter()
+            backend = {"type": "processes", "workers": count}
+            run_study(load_study(folder / "study.toml"), run_folder, backend=backend)
+            whole = time.perf_counter() - begin
+            parts = [e for e in read_log(run_folder / "log.jsonl") if e["event"] == "part"]
+            at = [_seconds(each["time"]) for each in parts]
+            took.append((at[-1] - at[0]) / (len(at) - 1))
+            print(f"{count} workers: {took[-1]:.2f} s a shard, {whole:.1f} s in all", flush=True)
+        print(f"two over one: {min(took[::2]) / min(took[1::2]):.2f} x")
+
+
+def _seconds(said: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(said).timestamp()
+
+
+def _command(folder: Path, study: str) -> list[str]:
+    (folder / "study.toml").write_text(study)
+    code = "from basewise.cli import main; main()"
+    return [sys.executable, "-c", code, "run", "study.toml", "--backend", "local"]
+
+
+@dataclass(frozen=True)
+class Sleeping:
+    """A shard of 500 records whose model sleeps."""
+
+    seconds: float
+    size: int
+
+    def run(self) -> bytes:
+        time.sleep(self.seconds)
+        return bytes(self.size)
+
+
+def on_ray(
+    actors: int = 32, shards: int = 2000, seconds: float = 1.0, size: int = 1_000_000
+) -> None:
+    """Scheduling cost per shard and memory of the driver, for shards that only sleep."""
+    import ray
+
+    from basewise.study.backends.on_ray import OnRay
+    from basewise.study.distribute import distribute
+
+    ray.init(
+        num_cpus=actors, include_dashboard=False, log_to_driver=False, logging_level="error",
+        object_store_memory=500_000_000,
+    )  # fmt: skip
+    tasks: Iterator = ((i, Sleeping(seconds, size)) for i in range(shards))
+    with OnRay(workers=actors).open("cpu") as pool:
+        while pool.room() < actors:
+            pool.take(1.0)
+        print(f"{actors} actors ready, {_memory():.0f} MB", flush=True)
+        begin, processor = time.perf_counter(), time.process_time()
+        for done, (_, outcome) in enumerate(distribute(tasks, pool), 1):
+            assert len(outcome) == size
+            if done % (shards // 5) == 0:
+                print(f"{done} shards: driver {_memory():.0f} MB", flush=True)
+        took, spent = time.perf_counter() - begin, time.process_time() - processor
+    ideal = shards * seconds / actors
+    print(f"{took:.1f} s for {ideal:.1f} s of sleep on {actors} actors: {ideal / took:.1%} used; "
+          f"driver {1e3 * spent / shards:.2f} ms of a core per shard")  # fmt: skip
+
+
+def _memory() -> float:
+    """MB that the process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("PYTHONPATH", ":".join(path for path in sys.path if path))
+    {"overhead": overhead, "resume": resume, "workers": workers, "ray": on_ray}[sys.argv[1]]()
