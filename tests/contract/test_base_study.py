@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from basewise.models.thresholds import threshold_of
 from basewise.report import SECTIONS, write_report
 from basewise.report.bases import base_sentences
 from basewise.study.bases import BASELINE, TABLES
+from basewise.study.checked import check
 from basewise.study.plan import plan
 from basewise.study.results import Run
 from basewise.study.run import run_study
@@ -335,6 +337,16 @@ def test_every_network_of_bases(kind: str, network: Any, home: Path, tmp_path: P
     table = {"type": kind, "network": network, "training": {"epochs": 1, "batch_size": 30}}
     made = MODELS.build(table).model("m", train, dev, tmp_path, 1, lambda *_: None)
     assert [each.shape for each in made.predict_bases(dev[:2])] == [(WIDTH, 2)] * 2
+
+
+def test_every_window_may_hold_the_label(home: Path) -> None:
+    study = load_study(home / "study.toml")
+    splits = study.data.splits(home, 0)
+    records = {name: [r for r in split.records if r.truth] for name, split in splits.items()}
+    check(study, records, home)
+    of_sequences = replace(study, models={"cnn": MODELS.build({"type": "cnn"})})
+    with pytest.raises(DataError, match="All 75 training records are 'box'; a classifier needs"):
+        check(of_sequences, records, home)
 
 
 def test_models_of_bases_need_labelled_bases(home: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from basewise.motifs.motif import check_tss
 from basewise.study.as_published import element
 from basewise.study.biology import panel_of
 from basewise.study.study import Study
-from basewise.types import Record
+from basewise.types import BACKGROUND, Record
 
 __all__ = ["check"]
 
@@ -40,7 +40,10 @@ def check(study: Study, records: Mapping[str, Sequence[Record]], root: Path | No
     MissingExtra
         If motifs are to be discovered and the libraries for it are not installed.
     """
-    labels = sorted({str(record.label) for record in records["train"]})
+    names = {str(record.label) for record in records["train"]}
+    if all(source.of_bases for source in study.models.values()):
+        names.add(BACKGROUND)  # is there beside every labelled stretch
+    labels = sorted(names)
     if study.target.label not in labels:
         raise ConfigError(
             f"[target] label = {study.target.label!r} is no class of the training "

@@ -54,6 +54,10 @@ Progress = Callable[[int, int, str], None]
 class Source(Protocol):
     """Gives a model for a study's data."""
 
+    @property
+    def of_bases(self) -> bool:
+        """Whether the model is known to label bases, and learns from labelled stretches."""
+
     def origin(self) -> str:
         """What the model depends on beside the settings, the data and the seed."""
 
@@ -184,6 +188,10 @@ class FromScratch(ABC):
             name=name,
             labelling=of_bases or Labelling(),
         )
+
+    @property
+    def of_bases(self) -> bool:
+        return self._of_bases() is not None
 
     def _of_bases(self) -> Labelling | None:
         """How labels of bases become labels of tokens; None where sequences are labelled."""
@@ -436,6 +444,10 @@ class Checkpoint:
         if self.tokenizer is not None:
             TOKENIZERS.build(self.tokenizer)
         return self
+
+    @property
+    def of_bases(self) -> bool:
+        return self.training is not None and self.head == "token_classification"
 
     def origin(self) -> str:
         weights = files_digest(checkpoint_folder(self.path, self.revision))
