@@ -96,13 +96,13 @@ def resume(n: int = 6000) -> None:
         print(f"of which imports: {time.perf_counter() - begin:.2f} s")
 
 
-def workers(n: int = 240) -> None:
+def workers(n: int = 80) -> None:
     """Seconds from the first shard to the last with one and with two workers."""
     from basewise.explainers import shards
     from basewise.study import load_study, run_study
     from basewise.study.watch import read_log
 
-    shards.MOST = 10
+    shards.MOST = 5
     with TemporaryDirectory() as name:
         folder = Path(name)
         settings = (

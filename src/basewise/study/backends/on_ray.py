@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ class OnRay:
             try:
                 ray.init(
                     address=self.address, log_to_driver=False, include_dashboard=False,
-                    logging_level="error",
+                    logging_level=logging.ERROR,
                 )  # fmt: skip
             except ConnectionError as error:
                 raise ConfigError(
@@ -81,8 +82,7 @@ class _Actors:
         import ray
 
         self._most, self._resource = most, "GPU" if device == "cuda" else "CPU"
-        needs = {"num_cpus": 1, "num_gpus": 1} if device == "cuda" else {"num_cpus": 1}
-        self._class = ray.remote(**needs)(_Actor)
+        self._class = ray.remote(num_cpus=1, num_gpus=int(device == "cuda"))(_Actor)
         self._free: list[Any] = []
         self._coming: dict[Any, Any] = {}  # what says that it is there -> actor
         self._busy: dict[Any, tuple[Any, int]] = {}  # result -> actor, key

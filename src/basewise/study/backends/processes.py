@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -53,7 +54,7 @@ class _Pool:
     def __init__(self, workers: int, devices: int):
         self._free: list[_Worker | None] = [None] * workers
         self._devices = list(range(devices))
-        self._busy: dict[Connection, _Worker] = {}
+        self._busy: list[_Worker] = []
 
     def room(self) -> int:
         return len(self._free)
@@ -61,26 +62,30 @@ class _Pool:
     def give(self, key: int, task: Task) -> None:
         worker = self._free.pop() or self._hired()
         worker.key = key
-        self._busy[worker.pipe] = worker
+        self._busy.append(worker)
         with suppress(BrokenPipeError, ConnectionResetError):  # taking says that it had died
             worker.pipe.send(task)
 
     def take(self, seconds: float) -> list[tuple[int, Outcome]]:
-        ready = wait(list(self._busy), seconds) if self._busy else threading.Event().wait(seconds)
+        if not self._busy:
+            time.sleep(seconds)
+            return []
+        ready = wait([worker.pipe for worker in self._busy], seconds)
         found: list[tuple[int, Outcome]] = []
-        for pipe in ready or ():
-            worker = self._busy.pop(pipe)
+        for worker in [worker for worker in self._busy if worker.pipe in ready]:
+            self._busy.remove(worker)
             try:
-                found.append((worker.key, pipe.recv()))
+                found.append((worker.key, worker.pipe.recv()))
                 self._free.append(worker)
             except (EOFError, OSError):
                 found.append((worker.key, Failed(worker.end(), lost=True)))
-                self._devices.append(worker.device)
+                if worker.device >= 0:
+                    self._devices.append(worker.device)
                 self._free.append(None)
         return found
 
     def close(self) -> None:
-        for worker in [*self._busy.values(), *self._free]:
+        for worker in [*self._busy, *self._free]:
             if worker is not None:
                 worker.process.kill()
                 worker.end()
