@@ -263,7 +263,8 @@ def _consensus(run: Run) -> list[Block]:
     for said, own in groups(frame, ("model",)):
         model = said["model"]
         scores, spread = ([np.asarray(x, float) for x in own[name]] for name in _TRACKS)
-        if len({len(s) for s in scores}) == 1:
+        aligned = target is None or target.where != "labelled"  # else regions lie anywhere
+        if aligned and len({len(s) for s in scores}) == 1:
             mean, apart = np.mean(scores, 0), np.mean(spread, 0)
             curve = Curve("mean", mean, mean - apart, mean + apart)
             drawing = profile([curve], "scaled score", tss=tss)

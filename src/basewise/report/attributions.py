@@ -94,7 +94,8 @@ class Attributions:
             blocks += figures
             if len(shown) < len(chosen):
                 blocks.append(Text(f"The page holds {LOGOS} logos at most; {model} has more."))
-            blocks += _profiles(run, told, target)
+            if target.where != "labelled":  # else regions are at other places in every record
+                blocks += _profiles(run, told, target)
         return Section(self.title, tuple(blocks)) if blocks else None
 
 
@@ -164,7 +165,9 @@ def _reading(run: Run, target: Target, explainers: list[str], examples: Sequence
     ids = {id for _, id in examples}
     marks = ""
     if any(record.truth for record in run.records("explained") if record.id in ids):
-        marks += "Yellow: stretches planted by the maker of the data. "
+        labelled = target.where == "labelled"
+        what = "the region explained" if labelled else "stretches planted by the maker of the data"
+        marks += f"Yellow: {what}. "
     if any(_hits_of(run.hits, id) for id in ids):
         marks += (
             "Brackets: motifs of the panel found in the sequence, whether the model uses them or "
