@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from basewise.errors import StoreError
 from basewise.types import Attribution, Interval, Record, Span, Target
@@ -118,6 +119,10 @@ def fingerprint(*values: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+# Columns whose values repeat; scores do not, and looking for repetition in them takes time.
+_REPEATED = ["model", "label", "read", "method", "kind", "settings", "extras"]
+_REPEATED += ["start.list.element", "end.list.element"]
+
 _SEAL, _UNSEALED = "basewise.sha256", b"0" * 64
 
 _ATTRIBUTION = pa.schema(
@@ -148,36 +153,44 @@ _ATTRIBUTION = pa.schema(
 
 def attribution_bytes(found: Sequence[Attribution]) -> bytes:
     """Attributions as the bytes of a Parquet file that is sealed; see `flaw_of`."""
-    rows = [
-        {
-            "record_id": a.record_id,
-            "sequence": a.sequence,
-            "model": a.model,
-            "label": a.target.label,
-            "read": a.target.read,
-            "where": a.target.where,
-            "method": a.method,
-            "kind": a.kind,
-            "start": a.spans[:, 0],
-            "end": a.spans[:, 1],
-            "score": a.scores,
-            "standard_error": a.standard_error,
-            "hypothetical": None if a.hypothetical is None else a.hypothetical.ravel(),
-            "output": a.output,
-            "baseline": a.baseline,
-            "evaluations": a.evaluations,
-            "seed": a.seed,
-            "settings": json.dumps(dict(a.settings), sort_keys=True),
-            "extras": json.dumps(dict(a.extras), sort_keys=True),
-        }
-        for a in found
-    ]
+    columns = {
+        "record_id": [a.record_id for a in found],
+        "sequence": [a.sequence for a in found],
+        "model": [a.model for a in found],
+        "label": [a.target.label for a in found],
+        "read": [a.target.read for a in found],
+        "where": [a.target.where for a in found],
+        "method": [a.method for a in found],
+        "kind": [a.kind for a in found],
+        "start": _lists([a.spans[:, 0] for a in found], np.int64),
+        "end": _lists([a.spans[:, 1] for a in found], np.int64),
+        "score": _lists([a.scores for a in found], np.float64),
+        "standard_error": _lists([a.standard_error for a in found], np.float64),
+        "hypothetical": _lists([a.hypothetical for a in found], np.float64),
+        "output": [a.output for a in found],
+        "baseline": [a.baseline for a in found],
+        "evaluations": [a.evaluations for a in found],
+        "seed": [a.seed for a in found],
+        "settings": [json.dumps(dict(a.settings), sort_keys=True) for a in found],
+        "extras": [json.dumps(dict(a.extras), sort_keys=True) for a in found],
+    }
     sink = io.BytesIO()
-    with pq.ParquetWriter(sink, _ATTRIBUTION) as writer:
-        writer.write_table(pa.Table.from_pylist(rows, schema=_ATTRIBUTION))
+    with pq.ParquetWriter(sink, _ATTRIBUTION, use_dictionary=_REPEATED) as writer:
+        writer.write_table(pa.table(columns, schema=_ATTRIBUTION))
         writer.add_key_value_metadata({_SEAL: _UNSEALED.decode()})
     data = sink.getvalue()
     return data.replace(_UNSEALED, hashlib.sha256(data).hexdigest().encode(), 1)
+
+
+def _lists(arrays: Sequence[NDArray[Any] | None], kind: type[np.generic]) -> pa.Array:
+    """A column of lists, one per array and without a value where there is none."""
+    there = [np.ravel(array) for array in arrays if array is not None]
+    sizes = [0 if array is None else array.size for array in arrays]
+    return pa.ListArray.from_arrays(
+        np.cumsum([0, *sizes], dtype=np.int32),
+        pa.array(np.concatenate([np.empty(0, kind), *there]).astype(kind, copy=False)),
+        mask=pa.array([array is None for array in arrays], pa.bool_()),
+    )
 
 
 def write_attributions(path: Path, found: Sequence[Attribution]) -> None:
