@@ -40,6 +40,8 @@ benchmarks: $(VENV)/installed  ## every number of docs/benchmarks.md that this m
 	$(BIN)/python benchmarks/explainers.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/training.py --data $(DATA)
+	$(BIN)/python benchmarks/controls.py
+	$(BIN)/python benchmarks/motif_tests.py --repeats 200 --images docs/images
 
 clean:
 	rm -rf $(VENV) dist build

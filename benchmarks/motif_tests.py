@@ -168,7 +168,7 @@ TESTS = (
         ),
         (0.2, 0.4, 0.6, 0.8, 1.0),
         "standard deviations of a base",
-        (1000, 2500),  # controls of the same composition at the same place are rare
+        (800, 1600),  # controls of the same composition at the same place are rare
     ),
     Test(
         "knock-out",

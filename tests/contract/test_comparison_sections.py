@@ -118,6 +118,9 @@ def test_words_are_led_by_those_beyond_chance(run: Run) -> None:
     assert first.rows[0] == ("GGGCG", "1.00", "<\N{NO-BREAK SPACE}0.001", "1–1.5", "90", "1", "1")
     *others, ratios = others
     assert len(others) == 4  # one per explainer
+    assert [table.caption.partition(",")[0] for table in others] == [
+        f"By {name}" for name in ("integrated_gradients", "kernel_shap", "lime", "occlusion")
+    ]
     assert [row[0] for row in ratios.rows] == ["GGGCG", "CCGCC", "TATAA", "AAATT", "CAGTC"]
     assert "of the data and their labels and not of any attribution" in ratios.caption
     assert "(50.0" in ratios.caption  # of 300 occurrences, how many are in true positives

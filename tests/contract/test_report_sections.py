@@ -16,8 +16,24 @@ import pytest
 from basewise.picture.words import estimate
 from basewise.report import SECTIONS
 from basewise.report.as_published import as_published_sentences
-from basewise.report.blocks import Block, Callout, Details, Figure, Section, SubHeading, Table
-from basewise.store import read_frame, read_records, write_frame, write_records
+from basewise.report.blocks import (
+    Block,
+    Callout,
+    Details,
+    Figure,
+    Section,
+    SubHeading,
+    Table,
+    Tiles,
+)
+from basewise.store import (
+    read_attributions,
+    read_frame,
+    read_records,
+    write_attributions,
+    write_frame,
+    write_records,
+)
 from basewise.study.results import Run, open_run
 from synthetic_run import EXPLAINERS, MOTIFS, make_run
 
@@ -412,8 +428,8 @@ def test_several_models_are_told_apart_and_the_number_of_logos_is_bounded(own: R
     headings = [block.text for block in section.blocks if isinstance(block, SubHeading)]
     assert [text for text in headings if "Model" in text] == [f"Model {name}" for name in models]
     logos = [figure for figure in figures(section) if 'class="logo"' in figure.drawing]
-    assert sum(figure.drawing.count("baseline") for figure in logos) == 60
-    assert "The page holds 60 logos at most; four has more." in words(section)
+    assert sum(figure.drawing.count("baseline") for figure in logos) == 4 * 3 * 4
+    assert words(section).count("The page holds 15 logos of a model at most.") == 4
     profiles = [figure for figure in figures(section) if 'class="profile"' in figure.drawing]
     assert len(profiles) == len(models)
 
@@ -490,6 +506,34 @@ def test_methods_hold_every_setting_version_hash_and_place(run: Run) -> None:
     assert "schedule.epochs&nbsp;=&nbsp;8" in cells
     assert "masking.type&nbsp;=&nbsp;n" in cells
     assert "seed 7" in words(render("methods", run))
+
+
+def test_the_best_and_the_least_good_of_several_models_stand_on_top(own: Run) -> None:
+    frame = own.model_metrics
+    others = [frame[frame["model"] == "cnn"].assign(model=n) for n in ("best", "middle", "least")]
+    for other, change in zip(others, (0.1, -0.01, -0.02), strict=True):
+        other[["value", "low", "high"]] += change
+    write_frame(
+        own.folder / "metrics" / "models.parquet", pd.concat([frame, *others]), "model_metrics"
+    )
+    [tiles] = [block for block in render("question", own).blocks if isinstance(block, Tiles)]
+    assert [tile.what.rpartition(" ")[2] for tile in tiles.tiles[:2]] == ["best", "least"]
+
+
+def test_rules_have_their_own_unit(own: Run) -> None:
+    place = next((own.folder / own.lock["places"]["cnn/lime"]).glob("part-*.parquet"))
+    write_attributions(place, [replace(a, kind="rule") for a in read_attributions(place)])
+    drawings = [f.drawing for f in figures(render("attributions", own))]
+    assert sum(drawing.count("share of the rule") for drawing in drawings) == 1
+
+
+def test_the_element_that_was_asked_about_is_in_the_short_answer(own: Run) -> None:
+    said = words(render("question", own))
+    assert (
+        "TATAWAW in promoter sequences, by 1 explanation (models by explainers): no difference "
+        "from both nulls is shown in 1."
+    ) in said
+    assert "Writing in TATA" in said.replace("\N{MINUS SIGN}", "-")
 
 
 def test_dependence_on_the_reference_is_shown_where_there_were_several(own: Run) -> None:

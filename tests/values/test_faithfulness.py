@@ -265,3 +265,19 @@ def test_tables_can_be_stored() -> None:
     found = measured(tiny_cnn(), some(2), ["random"], maskings=["n"])
     assert isinstance(found.records, pd.DataFrame)
     assert set(found.records["order"]) == {"own", "inverted", "random"}
+
+
+def test_a_rule_that_holds_another_prediction_speaks_against_the_target() -> None:
+    model = of_module(Additive())
+    records = some(2)
+    found = bw.explain(model, records, "occlusion", "score", masking="n")
+    first = [replace(a, kind="rule", scores=(a.scores > 0) * 1.0, output=1.0) for a in found]
+    second = [replace(a, kind="rule", scores=(a.scores < 0) * 1.0, output=0.0) for a in found]
+    settings = Faithfulness(maskings=["n"], perturbations=0, correlations=False, shares=[0.3])
+    table = settings.measure(model, records, {"for": first, "against": second}, "score").records
+    rows = table[(table["metric"] == "comprehensiveness") & (table["order"] == "own")]
+    assert (rows["value"] > 0).all()
+    turned = [replace(a, output=1.0) for a in second]
+    table = settings.measure(model, records, {"against": turned}, "score").records
+    rows = table[(table["metric"] == "comprehensiveness") & (table["order"] == "own")]
+    assert (rows["value"] < 0).all()

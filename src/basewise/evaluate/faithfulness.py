@@ -172,7 +172,7 @@ class Faithfulness:
         tracks : mapping of str to sequence of Attribution
             Name -> attributions of these records for the target, as from several explainers.
             Scores are shared equally by the bases of a unit; equal scores are put in random
-            order.
+            order. Rules of records that are not predicted the target count against it.
         target : str or Target
         seed : int
             Of random orders, windows, and what hidden bases look like.
@@ -364,14 +364,18 @@ class _Plan:
 
 
 def _scores(name: str, found: Sequence[Attribution], records: Sequence[Record]) -> list[Floats]:
-    """The scores on bases of the records, in their order."""
+    """The scores on bases of the records, in their order, high where a base speaks for the target.
+
+    A rule that holds another prediction speaks against it.
+    """
     known = {attribution.record_id: attribution for attribution in found}
     for record in records:
         if record.id not in known:
             raise DataError(f"The track {name!r} has no attribution of record {record.id!r}.")
         if known[record.id].sequence != record.sequence:
             raise DataError(f"Record {record.id!r} has another sequence in the track {name!r}.")
-    return [known[record.id].per_base() for record in records]
+    own = [known[record.id] for record in records]
+    return [-a.per_base() if a.kind == "rule" and a.output == 0 else a.per_base() for a in own]
 
 
 def _mutagenesis(

@@ -6,18 +6,29 @@ from typing import ClassVar
 
 from basewise.registry import component
 from basewise.report.blocks import Block, Bullets, Callout, Section, Text
+from basewise.report.interventions import intervention_sentences
 from basewise.report.published_blocks import counts, presence, rules, signs
 from basewise.report.published_run import found_in
-from basewise.report.published_sentences import agreements, contradictions
+from basewise.report.published_sentences import agreements, contradictions, in_sequences, reliance
 from basewise.study.results import Run
 
-__all__ = ["AsPublished", "as_published_sentences"]
+__all__ = ["AsPublished", "as_published_sentences", "element_sentences"]
 
 
 def as_published_sentences(run: Run) -> list[str]:
     """What the published reading would conclude, and the numbers that contradict it."""
     found = found_in(run)
     return [] if found is None else list(contradictions(found))
+
+
+def element_sentences(run: Run) -> list[str]:
+    """Of the element that was asked about: whether it marks the classes, whether explanations
+    give it other scores than both nulls, whether edits of it change the models."""
+    found = found_in(run)
+    if found is None:
+        return []
+    motif = str(run.lock["as_published"]["motif"])
+    return [*in_sequences(found), *reliance(found), *intervention_sentences(run, 2, motif)]
 
 
 @component

@@ -25,6 +25,7 @@ from basewise.types import Attribution, Floats, Record, Span, Target
 __all__ = ["Attributions"]
 
 LETTERS = 100  # bases drawn as letters
+RULE = "share of the rule"
 LOGOS = 60  # panels in one report: more would make the page heavy and nobody read it
 MOTIFS = 24  # hits bracketed on one record
 
@@ -62,6 +63,7 @@ class _Told:
     examples: dict[str, Attribution] = field(default_factory=dict)
     tallies: dict[str, _Tally] = field(default_factory=dict)
     lengths: set[int] = field(default_factory=set)
+    rules: bool = False
 
 
 @component
@@ -77,7 +79,7 @@ class Attributions:
         if target is None:
             return None
         blocks: list[Block] = []
-        room = LOGOS
+        room = LOGOS // max(len(run.models), 1)
         for model in run.models:
             predictions = run.predictions(model)
             chosen = _examples(run, model, predictions, target)
@@ -87,13 +89,12 @@ class Attributions:
             if len(run.models) > 1:
                 blocks.append(SubHeading(f"Model {model}"))
             shown = chosen[: room // len(told)]
-            room -= len(shown) * len(told)
             figures = _logos(run, told, shown, predictions, target)
             if figures:
                 blocks.append(_reading(run, target, list(told), chosen))
             blocks += figures
             if len(shown) < len(chosen):
-                blocks.append(Text(f"The page holds {LOGOS} logos at most; {model} has more."))
+                blocks.append(Text(f"The page holds {room} logos of a model at most."))
             if target.where != "labelled":  # else regions are at other places in every record
                 blocks += _profiles(run, told, target)
         return Section(self.title, tuple(blocks)) if blocks else None
@@ -138,6 +139,7 @@ def _read(
         for a in _attributions(run, model, explainer):
             track = a.per_base()
             told.lengths.add(len(track))
+            told.rules = a.kind == "rule"
             if len(told.lengths) == 1:
                 name = str(classes.get(a.record_id, "all records"))
                 told.tallies.setdefault(name, _Tally.empty(len(track))).add(track)
@@ -285,7 +287,7 @@ def _profiles(run: Run, told: Mapping[str, _Told], target: Target) -> list[Block
         names = [c.name for c in curves]
         parts.append(
             Markup('<div class="panel"><h4>{}</h4>{}</div>').format(
-                explainer, profile(curves, str(target), tss=tss)
+                explainer, profile(curves, RULE if t.rules else str(target), tss=tss)
             )
         )
         tops = listing(

@@ -198,7 +198,8 @@ def _reasons(frame: pd.DataFrame) -> list[Markup]:
         frame.sort_values("control", key=lambda c: c.map(_order), kind="stable"),
         ("control", "statistic", "why"),
     ):
-        who = "" if len(rows) == (frame["control"] == said["control"]).sum() else _of(rows)
+        every = (frame["control"] == said["control"]).sum()
+        who = "" if len(rows) == every else _of(rows, frame["model"].nunique() > 1)
         measured = f"{said['statistic']}. " if said["statistic"] else ""
         found.append(
             Markup("<b>{}</b>{}: {}{}.").format(
@@ -208,8 +209,10 @@ def _reasons(frame: pd.DataFrame) -> list[Markup]:
     return found
 
 
-def _of(rows: pd.DataFrame) -> str:
-    return f" ({listing(rows['explainer'].unique())})"
+def _of(rows: pd.DataFrame, several: bool) -> str:
+    """Which explanations rows are of: explainers, and models where there are several."""
+    models = f" on {listing(rows['model'].unique())}" if several else ""
+    return f" ({listing(rows['explainer'].unique())}{models})"
 
 
 def _sentence(text: str) -> str:

@@ -33,9 +33,14 @@ _SHORT = {
 }
 
 
-def intervention_sentences(run: Run, most: int) -> list[str]:
-    """What the edits show of each model, knock-outs and large effects first; or nothing shown."""
+def intervention_sentences(run: Run, most: int, motif: str = "") -> list[str]:
+    """What the edits show of each model, knock-outs and large effects first; or nothing shown.
+
+    With `motif`, of that one alone.
+    """
     frame = having(run.interventions, "model", "edit")
+    if motif and len(frame):
+        frame = frame[frame["motif"] == motif]
     if usable(frame).empty:
         return []
     said = []
@@ -43,9 +48,10 @@ def intervention_sentences(run: Run, most: int) -> list[str]:
         claims = sorted(_claims(rows, of["model"]))
         said += [sentence for *_, sentence in claims[:most]]
         if not claims:
-            motifs = counted(usable(rows)["motif"].nunique(), "motif")
+            tested = usable(rows)["motif"]
+            motifs = motif or f"any of {counted(tested.nunique(), 'motif')}"
             said.append(
-                f"Taking out or writing in any of {motifs} changes what {of['model']} says no more "
+                f"Taking out or writing in {motifs} changes what {of['model']} says no more "
                 f"than control edits do, at q < {LEVEL}."
             )
     return said

@@ -22,13 +22,13 @@ from basewise.report.published_run import (
     who,
 )
 
-__all__ = ["agreements", "contradictions"]
+__all__ = ["agreements", "contradictions", "in_sequences", "reliance"]
 
 
 def contradictions(found: Found) -> Iterator[str]:
     """One sentence for each way in which the published reading misleads here."""
     yield from _other_class(found)
-    yield from _marks_the_others(found)
+    yield from in_sequences(found)
     yield from _no_more_than_chance(found)
     yield from _signs_without_match(found)
     yield from _strings(found)
@@ -92,7 +92,7 @@ def _of_lime_and_shap(row: Any) -> bool:
     return "lime" in names and "shap" in names and row.tokens > 0
 
 
-def _marks_the_others(found: Found) -> Iterator[str]:
+def in_sequences(found: Found) -> Iterator[str]:
     """Letters that are more frequent in the other class are no sign for this one."""
     rows = [
         row
@@ -115,6 +115,32 @@ def _marks_the_others(found: Found) -> Iterator[str]:
             f"{ratio(placed[0])}."
         )
     yield said
+
+
+def reliance(found: Found) -> Iterator[str]:
+    """In how many explanations of each class the element differs from both nulls, and how."""
+    by_label: dict[str, list[tuple[str, list[Any]]]] = {}
+    for (model, name, label), rows in by_class(found):
+        by_label.setdefault(label, []).append((f"{name} of {model}", rows))
+    for label, tested in by_label.items():
+        more = [who for who, rows in tested if holds(rows) and rows[0].effect > 0]
+        less = [who for who, rows in tested if holds(rows) and rows[0].effect < 0]
+        open_ = sum(any(row.reason for row in rows) for _, rows in tested)
+        said = [
+            f"{side} than both nulls in {len(some)} ({listing(some[:3])}"
+            f"{' and others' if len(some) > 3 else ''})"
+            for side, some in (("more attribution", more), ("less", less))
+            if some
+        ]
+        rest = len(tested) - len(more) - len(less) - open_
+        if rest:
+            said.append(f"no difference from both nulls is shown in {rest}")
+        if open_:
+            said.append(f"{open_} cannot be tested against both")
+        yield (
+            f"{capital(found.element)} in {label} sequences, by "
+            f"{counted(len(tested), 'explanation')} (models by explainers): {listing(said)}."
+        )
 
 
 def _no_more_than_chance(found: Found) -> Iterator[str]:

@@ -68,6 +68,8 @@ class Verdict:
         What was measured, and what it means.
     value, against : str
         Each number with its interval.
+    size : float
+        The value, to compare models by.
     """
 
     model: str
@@ -77,6 +79,7 @@ class Verdict:
     sentence: str
     value: str
     against: str
+    size: float
 
 
 def judged(run: Run) -> tuple[str, pd.DataFrame]:
@@ -107,7 +110,7 @@ def _models(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(row: Any, baseline: Any, metric: str, split: str) -> Verdict:
-    name = metric_name(metric)
+    name, size = metric_name(metric), float(row.value)
     value = estimate(row.value, row.low, row.high)
     numbers = f"On {counted(int(row.n), f'{split} sequence')} it reaches {name} {value}"
     model = f"The model {row.model}"
@@ -120,10 +123,10 @@ def _verdict(row: Any, baseline: Any, metric: str, split: str) -> Verdict:
             f"{model} is not shown to be better than guessing, which gives {name} "
             f"{number(_GUESSING[metric])}: its attributions explain nothing about the classes."
         )
-        return Verdict(row.model, name, False, numbers + ".", sentence, value, against)
+        return Verdict(row.model, name, False, numbers + ".", sentence, value, against, size)
     if baseline is None:
         sentence = f"{model} has no baseline beside it: k-mer counts alone may do as well."
-        return Verdict(row.model, name, None, numbers + ".", sentence, value, "")
+        return Verdict(row.model, name, None, numbers + ".", sentence, value, "", size)
     numbers += "."
     if row.low > baseline.high:
         sentence = f"{model} is better than counting k-mers: the two intervals do not overlap."
@@ -138,7 +141,7 @@ def _verdict(row: Any, baseline: Any, metric: str, split: str) -> Verdict:
             "that has shown no use for where the letters stand."
         )
     return Verdict(
-        row.model, name, bool(row.low > baseline.high), numbers, sentence, value, against
+        row.model, name, bool(row.low > baseline.high), numbers, sentence, value, against, size
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from markupsafe import Markup
 
 from basewise.picture.words import counted, listing, quantity
 from basewise.registry import component
+from basewise.report.as_published import element_sentences
 from basewise.report.audit import audit_verdict
 from basewise.report.bases import base_sentences
 from basewise.report.biology import biology_sentences
@@ -16,7 +17,7 @@ from basewise.report.blocks import Block, Callout, Section, Table, Text, Tile, T
 from basewise.report.interventions import intervention_sentences
 from basewise.report.localisation import localisation_sentences
 from basewise.report.lock import target_of
-from basewise.report.quality import verdicts
+from basewise.report.quality import Verdict, verdicts
 from basewise.study.results import Run
 from basewise.types import Target
 
@@ -64,6 +65,7 @@ def _answer(run: Run) -> tuple[str, ...]:
     said += localisation_sentences(run)
     said += biology_sentences(run, 2)
     said += intervention_sentences(run, 2)
+    said += [sentence for sentence in element_sentences(run) if sentence not in said]
     return tuple(said)
 
 
@@ -81,7 +83,7 @@ def _tiles(run: Run) -> tuple[Tile, ...]:
             f"{v.metric} of {v.model}",
             v.value.partition(" ")[2] + (f"; baseline {v.against}" if v.against else ""),
         )
-        for v in verdicts(run)[:2]
+        for v in _extremes(verdicts(run))
     ]
     explained = len(run.records("explained"))
     if explained:
@@ -105,6 +107,12 @@ def _explained(run: Run) -> str:
     return "sequences" if run.lock["target"].get("where") is None else "regions of bases"
 
 
+def _extremes(found: Sequence[Verdict]) -> list[Verdict]:
+    """The best model, and of several the least good one."""
+    ranked = sorted(found, key=lambda v: -v.size)
+    return [*ranked[:1], *ranked[1:][-1:]]
+
+
 def _design(run: Run) -> str:
     """Which models, which target, which explainers."""
     lock = run.lock
@@ -123,7 +131,8 @@ def _design(run: Run) -> str:
     if target is not None:
         parts.append(_read(target))
     if run.explainers:
-        parts.append(Markup("It was explained by {}.").format(listing(run.explainers)))
+        who = "They were" if len(models) > 1 else "It was"
+        parts.append(Markup("{} explained by {}.").format(who, listing(run.explainers)))
     return Markup(" ").join(parts)
 
 

@@ -92,9 +92,13 @@ class TokenRanking:
         ]
         if len(ranking):
             blocks.append(_combined(ranking))
-        for said, own in groups(tokens, ("model", "explainer")) if len(tokens) else []:
-            title = f"Tokens of {said['model']} under {said['explainer']}"
-            blocks.append(Details(title, (_tokens(own, label),)))
+        for said, of_model in groups(tokens, ("model",)) if len(tokens) else []:
+            tables = [
+                _tokens(own, label, named["explainer"])
+                for named, own in groups(of_model, ("explainer",))
+            ]
+            title = f"Tokens of {said['model']}, by {counted(len(tables), 'explainer')}"
+            blocks.append(Details(title, tuple(tables)))
         ratios = having(run.token_ratios, *_RATIOS)
         for said, own in groups(ratios, ("model",)) if len(ratios) else []:
             title = f"True-positive ratios of the tokens of {said['model']}"
@@ -136,7 +140,7 @@ def _place(rank: float) -> str:
     return NONE if math.isnan(rank) else f"{rank:.1f}".removesuffix(".0")
 
 
-def _tokens(frame: pd.DataFrame, label: str) -> Table:
+def _tokens(frame: pd.DataFrame, label: str, explainer: str) -> Table:
     """The tokens that speak most for and against, after shrinkage."""
     every = frame[frame["outcome"] == "all"].sort_values("shrunken", ascending=False, kind="stable")
     shown = every if len(every) <= 2 * _EACH else pd.concat([every.head(_EACH), every.tail(_EACH)])
@@ -159,11 +163,11 @@ def _tokens(frame: pd.DataFrame, label: str) -> Table:
     ]
     which = f"the {_EACH} that speak most for {label} and the {_EACH} that speak most against it, "
     return Table(
-        f"One row per token, {which if len(every) > 2 * _EACH else ''}by the shrunken mean: "
-        "occurrences, sequences that have it, mean score with its 95 % bootstrap interval over "
-        "sequences (none for fewer than five), median, and the mean drawn towards that of all "
-        "tokens by how little is known of it; then the mean among true and false positives and "
-        "negatives.",
+        f"By {explainer}, one row per token, {which if len(every) > 2 * _EACH else ''}by the "
+        "shrunken mean: occurrences, sequences that have it, mean score with its 95 % bootstrap "
+        "interval over sequences (none for fewer than five), median, and the mean drawn towards "
+        "that of all tokens by how little is known of it; then the mean among true and false "
+        "positives and negatives.",
         ("Token", "Occurrences", "Sequences", "Mean", "Median", "Shrunken mean", *outcomes),
         rows,
     )
