@@ -99,12 +99,11 @@ def test_tracks_without_signs_are_named(run: Run) -> None:
 
 
 def test_the_consensus_is_drawn_with_its_spread(run: Run) -> None:
-    figure = [b for b in render("agreement", run).blocks if isinstance(b, Figure)][1]
-    assert figure.drawing.count('class="band') == 1
-    assert "cnn, mean of all records" in figure.drawing
+    _, mean, single = (b for b in render("agreement", run).blocks if isinstance(b, Figure))
+    assert mean.drawing.count('class="band') == 1
     median = run.consensus["spread"].map(lambda s: s.mean()).argsort().iloc[6]
-    shown = run.consensus["record_id"].iloc[median]
-    letters = figure.drawing.partition(f"consensus, {shown}")[2]
+    assert single.title == f"cnn, record {run.consensus['record_id'].iloc[median]}"
+    letters = single.drawing.partition("consensus of")[2]
     assert letters.count("<use ") > 80  # a logo of 100 letters, few of them too small to draw
     lines = letters.partition('style="stroke:var(--ink')[0].rpartition('<path d="')[2]
     assert lines.count("v") == 100  # and through each the spread over the explainers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from basewise.picture.words import (
 )
 from basewise.registry import component
 from basewise.report.biology import LEVEL
-from basewise.report.blocks import Block, Details, Figure, Section, Table, Text
+from basewise.report.blocks import Block, Details, Figure, Section, SubHeading, Table, Text
 from basewise.report.draw import Curve, profile
 from basewise.report.frames import groups, having, rows_of
 from basewise.report.lock import target_of, tss_of
@@ -52,6 +53,11 @@ _MEANING = {
 }
 _CELL, _LABEL, _ROW = 132, 190, 34
 _TRACKS = ("scores", "spread")
+_LOGO = (
+    "The line through the end of each letter is the standard deviation over the explainers at that "
+    "base: where it crosses 0 they do not agree that the base matters. The record is the one with "
+    "the median spread."
+)
 
 
 def _name(measure: str) -> str:
@@ -253,41 +259,52 @@ def _consensus(run: Run) -> list[Block]:
         return []
     target, tss = target_of(run), tss_of(run)
     letters = {record.id: record.sequence for record in run.records("explained")}
-    parts, seen = [], []
-
-    def panel(title: str, mean: Floats, apart: Floats, drawing: Markup) -> None:
-        parts.append(Markup('<div class="panel"><h4>{}</h4>{}</div>').format(title, drawing))
-        clear = int((np.abs(mean) > apart).sum())
-        seen.append(f"{title}: {clear:,} of {len(mean):,} bases clear of 0")
-
+    names = listing(frame["explainers"].iloc[0])
+    towards = f" for {target.label}" if target else ""
+    panels: list[Markup] = []
+    seen: list[str] = []
+    logos: list[Figure] = []
     for said, own in groups(frame, ("model",)):
         model = said["model"]
         scores, spread = ([np.asarray(x, float) for x in own[name]] for name in _TRACKS)
-        aligned = target is None or target.where != "labelled"  # else regions lie anywhere
-        if aligned and len({len(s) for s in scores}) == 1:
+        if len({len(s) for s in scores}) == 1:
             mean, apart = np.mean(scores, 0), np.mean(spread, 0)
             curve = Curve("mean", mean, mean - apart, mean + apart)
             drawing = profile([curve], "scaled score", tss=tss)
-            panel(f"{model}, mean of all records", mean, apart, drawing)
+            panels.append(Markup('<div class="panel"><h4>{}</h4>{}</div>').format(model, drawing))
+            seen.append(f"{model}: {_clear(mean, apart)}")
         # The record whose explainers differ neither least nor most.
         order = np.argsort([float(np.mean(s)) for s in spread], kind="stable")
         chosen = int(order[len(order) // 2])
         id, mean, apart = str(own["record_id"].iloc[chosen]), scores[chosen], spread[chosen]
         if id in letters:
-            track = Track(f"consensus, {id}", mean, spread=apart)
-            drawing = logo(letters[id], [track], "scaled score", tss=tss)
-            panel(f"{model}, {id}", mean, apart, drawing)
-    names = listing(frame["explainers"].iloc[0])
-    towards = f" for {target.label}" if target else ""
+            track = Track(f"consensus of {names}", mean, spread=apart)
+            logos.append(
+                Figure(
+                    f"{model}, record {id}",
+                    logo(letters[id], [track], "scaled score", tss=tss),
+                    f"Logo of the consensus of {names} of {model} on record {id}: "
+                    f"{_clear(mean, apart)}.",
+                    "",
+                    least_width=760,
+                )
+            )
+    if logos:
+        logos[-1] = replace(logos[-1], caption=_LOGO)
+    if not panels:
+        return [SubHeading("What they say together"), *logos]
     return [
         Figure(
             "What they say together",
-            Markup('<div class="panels wide">{}</div>').format(Markup("").join(parts)),
+            Markup('<div class="panels wide">{}</div>').format(Markup("").join(panels)),
             f"Consensus of {names} per position with its spread. {listing(seen)}.",
-            f"Consensus of {names}: each scaled to root mean square 1 in every sequence, then "
-            f"averaged; above 0 speaks{towards}. The band, and the line through the end of each "
-            "letter, is the standard deviation over the explainers at each base: where it covers 0 "
-            "they do not agree that the base matters. The single sequence is the one with the "
-            "median spread.",
-        )
+            f"Consensus of {names}, mean of all records: each scaled to root mean square 1 in "
+            f"every sequence, then averaged; above 0 speaks{towards}. The band is the mean over "
+            "records of the standard deviation over the explainers at each base.",
+        ),
+        *logos,
     ]
+
+
+def _clear(mean: Floats, apart: Floats) -> str:
+    return f"{int((np.abs(mean) > apart).sum()):,} of {len(mean):,} bases clear of 0"

@@ -64,10 +64,11 @@ class _Claim(NamedTuple):
     sentence: str
 
 
-def biology_sentences(run: Run, most: int) -> list[str]:
-    """What each of the two tables shows, the strongest first, and what it does not show."""
-    return _in_sequences(run.class_enrichment, most) + _in_attributions(
-        run.attribution_enrichment, most
+def biology_sentences(run: Run, in_sequences: int, in_attributions: int) -> list[str]:
+    """What each of the two tables shows, the strongest first, and what it does not show: at most
+    so many sentences on the sequences, and on the attributions of each model."""
+    return _in_sequences(run.class_enrichment, in_sequences) + _in_attributions(
+        run.attribution_enrichment, in_attributions
     )
 
 

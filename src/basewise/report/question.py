@@ -63,8 +63,9 @@ def _answer(run: Run) -> tuple[str, ...]:
     if run.audit is not None:
         said.append(audit_verdict(run.audit))
     said += localisation_sentences(run)
-    said += biology_sentences(run, 2)
-    said += intervention_sentences(run, 2)
+    of_each = 2 if len(run.models) < 3 else 1
+    said += biology_sentences(run, 3, of_each)
+    said += intervention_sentences(run, of_each)
     said += [sentence for sentence in element_sentences(run) if sentence not in said]
     return tuple(said)
 
