@@ -97,36 +97,50 @@ def resume(n: int = 6000) -> None:
 
 
 def workers(n: int = 80) -> None:
-    """Seconds from the first shard to the last with one and with two workers."""
-    from basewise.explainers import shards
-    from basewise.study import load_study, run_study
-    from basewise.study.watch import read_log
+    """Shards with one and with two workers: seconds, and seconds of a core, which others' work on
+    the machine does not change much."""
+    from basewise.data.grammar import PromoterGrammar
+    from basewise.explainers.shards import Shard
+    from basewise.study.backends.processes import Processes
+    from basewise.study.distribute import distribute
+    from basewise.study.models import Cnn
+    from basewise.types import Target
 
-    shards.MOST = 5
+    records = PromoterGrammar(length=300, tss=249).make(n, seed=1)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        settings = (
-            'units = { type = "windows", size = 20 }\ntype = "kernel_shap"\nevaluations = 200'
-        )
-        (folder / "study.toml").write_text(STUDY.format(n=n, explainer="shap", settings=settings))
-        took = []
+        Cnn().untrained("cnn", records, folder, 0).save(folder)
+        explainer = {
+            "type": "kernel_shap", "units": {"type": "windows", "size": 20}, "evaluations": 200
+        }  # fmt: skip
+        tasks = [
+            Shard(folder, folder, "", "cnn", "full", "cpu", explainer, Target("promoter"),
+                  tuple(records[i : i + 5]), 0)
+            for i in range(0, n, 5)
+        ]  # fmt: skip
+        seen: list[dict[int, bytes]] = []
         for count in (1, 2, 1, 2):
-            run_folder = folder / f"run{len(took)}"
-            begin = time.perf_counter()
-            backend = {"type": "processes", "workers": count}
-            run_study(load_study(folder / "study.toml"), run_folder, backend=backend)
-            whole = time.perf_counter() - begin
-            parts = [e for e in read_log(run_folder / "log.jsonl") if e["event"] == "part"]
-            at = [_seconds(each["time"]) for each in parts]
-            took.append((at[-1] - at[0]) / (len(at) - 1))
-            print(f"{count} workers: {took[-1]:.2f} s a shard, {whole:.1f} s in all", flush=True)
-        print(f"two over one: {min(took[::2]) / min(took[1::2]):.2f} x")
+            before = _of_children()
+            with Processes(workers=count).open("cpu") as pool:
+                warm = dict(distribute(enumerate(tasks[:count]), pool))  # imports, the model
+                begin = time.perf_counter()
+                found = dict(distribute(enumerate(tasks[count:], count), pool))
+                took = time.perf_counter() - begin
+            spent = _of_children() - before
+            seen.append(warm | found)
+            shard = took / len(found)
+            print(
+                f"{count} workers: {len(found)} shards in {took:.1f} s, {shard:.2f} s a shard; "
+                f"{spent:.1f} s of cores with starting",
+                flush=True,
+            )
+        print(f"the same bytes: {all(each == seen[0] for each in seen)}")
 
 
-def _seconds(said: str) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(said).timestamp()
+def _of_children() -> float:
+    """Seconds of a core that processes took which have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _command(folder: Path, study: str) -> list[str]:
