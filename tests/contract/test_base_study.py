@@ -238,6 +238,9 @@ def test_the_report_is_written(finished: Any, home: Path) -> None:
     section = page[page.index('id="bases"') :]
     assert "The labels are a subset of what caller calls." in section
     assert "subset of what others" not in section
+    poor = "is not shown to be better than counting k-mers around a base."
+    assert f"{finished.models[1]} {poor}" in section  # one epoch
+    assert f"base_cnn {poor}" not in section
     for name in (*finished.models, BASELINE, "labels moved by 1 base"):
         assert name in section
     best = finished.bases("bases").set_index(["model", "at", "metric"])["value"]

@@ -97,7 +97,7 @@ class Bases:
             return None
         here = frame[frame["at"] == "windows"]
         blocks: list[Block] = [Text(said) for said in base_sentences(run)]
-        blocks += _subsets(run, here)
+        blocks += [*_poor(here), *_subsets(run, here)]
         blocks += [_figure(here), _table(frame)]
         blocks += _ceiling(here)
         blocks += _curves(run, here)
@@ -105,6 +105,25 @@ class Bases:
         blocks += _tokens(run)
         blocks += _repeats(run)
         return Section(self.title, tuple(blocks))
+
+
+def _poor(here: pd.DataFrame) -> list[Block]:
+    """Models that are not shown to be better than counting k-mers."""
+    auprc = here[here["metric"] == "auprc"]
+    baselines = rows_of(auprc[auprc["kind"] == "baseline"])
+    found: list[Block] = []
+    for row in rows_of(auprc[auprc["kind"] == "model"]):
+        for baseline in baselines:
+            if row.low > baseline.high:
+                continue
+            said = (
+                f"AUPRC {estimate(row.value, row.low, row.high)}, the {baseline.model} "
+                f"{estimate(baseline.value, baseline.low, baseline.high)}: its attributions "
+                "explain a model that has shown no use for more than the words around a base."
+            )
+            title = f"{row.model} is not shown to be better than counting k-mers around a base."
+            found.append(Callout("warning", title, (said,)))
+    return found
 
 
 def _subsets(run: Run, here: pd.DataFrame) -> list[Block]:
