@@ -17,6 +17,7 @@ from basewise.study.backends.work import Failed, Outcome, Task, attempt
 __all__ = ["OnRay"]
 
 EVERY = 5.0  # seconds between looks at how large the cluster is
+STILLBORN = 10  # actors that may die before they began, one after the other
 
 
 @component
@@ -86,7 +87,7 @@ class _Actors:
         self._free: list[Any] = []
         self._coming: dict[Any, Any] = {}  # what says that it is there -> actor
         self._busy: dict[Any, tuple[Any, int]] = {}  # result -> actor, key
-        self._looked = 0.0
+        self._looked, self._stillborn = 0.0, 0
         self._look()
 
     def room(self) -> int:
@@ -113,8 +114,16 @@ class _Actors:
             try:
                 outcome = ray.get(each)
                 self._free.append(actor)
+                self._stillborn = 0
             except ray.exceptions.RayError as error:
-                outcome = Failed(f"its actor was lost ({str(error).split('.')[0]})", lost=True)
+                said = " ".join(str(error).split(".")[0].split())
+                outcome = Failed(f"its actor was lost ({said})", lost=True)
+                self._stillborn += key is None
+                if self._stillborn == STILLBORN:
+                    raise ConfigError(
+                        f"{STILLBORN} actors in turn did not start on the Ray cluster: {said}. "
+                        "Install the same basewise on all of its machines."
+                    ) from None
                 ray.kill(actor)
                 self._hire()
             if key is not None:
