@@ -9,7 +9,7 @@ import pytest
 
 from basewise.data import GRAMMARS
 from basewise.data.grammar import PromoterGrammar
-from basewise.errors import ConfigError
+from basewise.errors import ConfigError, DataError
 from basewise.sequence.alphabet import encode_rows
 from basewise.sequence.kmers import count_kmers
 
@@ -106,3 +106,24 @@ def test_settings_that_cannot_be_are_refused(settings, message: str):
         PromoterGrammar(**settings)
     with pytest.raises(ConfigError, match="n = -1: how many"):
         PromoterGrammar().make(-1, seed=0)
+
+
+def test_the_log_odds_of_one_element_by_hand() -> None:
+    grammar = PromoterGrammar(length=100, tss=80, gc_box=0, tata=0, inr=1, at_least=1, decoys=0)
+    base = "A" * 77 + "TCCAGT" + "A" * 17  # BBCABW, A at the base +1
+    with_inr = np.log(0.99 * (4 / 3) ** 3 * 4**2 * 2 + 0.01)  # two letters in full, W in half
+    unknown = base[:80] + "N" + base[81:]
+    found = grammar.log_odds([base, base.replace("CCA", "CGA"), unknown])
+    assert found == pytest.approx(
+        [with_inr, np.log(0.01), np.log(0.99 * (4 / 3) ** 3 * 4 * 2 + 0.01)]
+    )
+    with pytest.raises(DataError, match="A sequence of 4 bases; the grammar's have 100"):
+        grammar.log_odds(["ACGT"])
+
+
+def test_the_log_odds_tell_promoters_as_well_as_can_be() -> None:
+    grammar = PromoterGrammar(length=150, tss=110)
+    records = grammar.make(400, 5)
+    found = grammar.log_odds([record.sequence for record in records])
+    right = (found > 0) == np.array([record.label == "promoter" for record in records])
+    assert right.mean() > 0.99

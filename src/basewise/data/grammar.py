@@ -7,14 +7,15 @@ the stretches that make the label what it is.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from basewise.errors import ConfigError
+from basewise.errors import ConfigError, DataError
 from basewise.registry import component
-from basewise.sequence.alphabet import decode_rows
+from basewise.sequence.alphabet import decode_rows, encode_rows
 from basewise.types import Bools, Codes, Floats, Ints, Record, Span
 
 __all__ = ["PromoterGrammar"]
@@ -135,13 +136,57 @@ class PromoterGrammar:
             )
         ]
 
+    def log_odds(self, sequences: Sequence[str], error: float = 0.01) -> Floats:
+        """Log-odds of `promoter` by the elements in their places, (n,): what a model that knows
+        the grammar would say, so the best that explanations of one can be held against.
+
+        The likelihood of the bases in every place an element may have, over that of uniform
+        random bases, summed over places and over which elements there are. Decoys and elements
+        elsewhere say nothing here. Unknown bases are averaged over.
+
+        Parameters
+        ----------
+        sequences : sequence of str
+            Of `length` bases each.
+        error : float
+            Share of promoters without any element, which keeps the log-odds finite.
+
+        Raises
+        ------
+        DataError
+            If a sequence has another length.
+        """
+        for sequence in sequences:
+            if len(sequence) != self.length:
+                raise DataError(
+                    f"A sequence of {len(sequence)} bases; the grammar's have {self.length}."
+                )
+        letters = np.eye(5)[encode_rows(sequences)][..., :4]
+        letters[letters.sum(2) == 0] = 0.25
+        ratios = np.ones((len(sequences), len(_ELEMENTS)))
+        for e, element in enumerate(_ELEMENTS):
+            every = np.ones((len(sequences), 2 * element.play + 1))
+            for j, letter in enumerate(element.pattern):
+                at = self.tss + element.start - element.play + j
+                allowed = letters[:, at : at + every.shape[1], list(_IUPAC[letter])]
+                every *= 4 * allowed.mean(2)
+            ratios[:, e] = every.mean(1)
+        patterns, chance = self._patterns()
+        likely = np.where(patterns, ratios[:, None], 1.0).prod(2) @ chance
+        return np.asarray(np.log((1 - error) * likely + error))
+
     def _presence(self, n: int, rng: np.random.Generator) -> Bools:
-        """Which elements each record has, (n, 3): independent, given at least so many."""
+        """Which elements each record has, (n, 3)."""
+        patterns, chance = self._patterns()
+        return patterns[rng.choice(len(patterns), n, p=chance)]
+
+    def _patterns(self) -> tuple[Bools, Floats]:
+        """Which elements there may be, (8, 3), and how likely: independent, given so many."""
         patterns = np.array(list(itertools.product([False, True], repeat=len(_ELEMENTS))))
         rates = np.array([self.gc_box, self.tata, self.inr])
         chance: Floats = np.where(patterns, rates, 1 - rates).prod(axis=1)
         chance[patterns.sum(axis=1) < self.at_least] = 0
-        return patterns[rng.choice(len(patterns), n, p=chance / chance.sum())]
+        return patterns, chance / chance.sum()
 
     def _slots(self) -> Ints:
         """Starts of the places for decoys: clear of every place where an element may stand."""
