@@ -109,15 +109,15 @@ def test_settings_that_cannot_be_are_refused(settings, message: str):
 
 
 def test_the_log_odds_of_one_element_by_hand() -> None:
-    grammar = PromoterGrammar(length=100, tss=80, gc_box=0, tata=0, inr=1, at_least=1, decoys=0)
-    base = "A" * 77 + "TCCAGT" + "A" * 17  # BBCABW, A at the base +1
+    grammar = PromoterGrammar(length=120, tss=80, gc_box=0, tata=0, inr=1, at_least=1, decoys=0)
+    base = "A" * 77 + "TCCAGT" + "A" * 37  # BBCABW, A at the base +1
     with_inr = np.log(0.99 * (4 / 3) ** 3 * 4**2 * 2 + 0.01)  # two letters in full, W in half
     unknown = base[:80] + "N" + base[81:]
     found = grammar.log_odds([base, base.replace("CCA", "CGA"), unknown])
     assert found == pytest.approx(
         [with_inr, np.log(0.01), np.log(0.99 * (4 / 3) ** 3 * 4 * 2 + 0.01)]
     )
-    with pytest.raises(DataError, match="A sequence of 4 bases; the grammar's have 100"):
+    with pytest.raises(DataError, match="A sequence of 4 bases; the grammar's have 120"):
         grammar.log_odds(["ACGT"])
 
 
