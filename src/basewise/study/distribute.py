@@ -62,7 +62,7 @@ def distribute(
                 break
             running[key] = task
             workers.give(key, task)
-        if not (running or again):
+        if drained and not (running or again):
             return
         for key, outcome in workers.take(_patience(again) if workers.room() else 1.0):
             task = running.pop(key)
