@@ -19,6 +19,7 @@ from basewise.explainers.references import ShuffledReference, Starts, is_one_hot
 from basewise.models.batch import Batch
 from basewise.models.evaluator import check_finite
 from basewise.models.gradient import frozen, value_at
+from basewise.models.streaming import whole
 from basewise.registry import component
 from basewise.types import Kind, Record, Tokens
 
@@ -99,7 +100,7 @@ def carried_back(walker: Walker, paths: Sequence[Path]) -> tuple[Tensor, Tensor]
     def back(rows: slice) -> None:
         both = torch.cat([x[rows], r[rows]]).requires_grad_()
         try:
-            with Rules():
+            with Rules(), whole():  # a second calculation would be without rules
                 twice = None if weights is None else weights[rows].repeat(2, 1)
                 batch = Batch(ids[rows].repeat(2, 1), None, twice)
                 value = value_at(model, batch, both, target)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from basewise.types import Bools, Floats
 
 __all__ = [
+    "MOST_CELLS",
     "Board",
     "Estimate",
     "Game",
@@ -30,6 +32,7 @@ __all__ = [
 
 ROWS_AT_ONCE = 4096  # rows that wait for a value at one time
 LONG = 1024  # tokens; longer rows count as several, so that memory stays bounded
+MOST_CELLS = 1 << 24  # of coalitions that an estimator should ask for at one time
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,9 +163,7 @@ class Game:
 @lru_cache
 def _ends(n_units: int) -> Bools:
     """All units, and none, (2, u); shared by games, so not to be written to."""
-    ends = np.repeat([[True], [False]], n_units, axis=1)
-    ends.flags.writeable = False
-    return ends
+    return np.broadcast_to([[True], [False]], (2, n_units))
 
 
 def error_of_draws(game: Game, estimator: Callable[[], Callable[[Game], Play]]) -> Floats | None:
@@ -194,13 +195,18 @@ def error_of_draws(game: Game, estimator: Callable[[], Callable[[Game], Play]]) 
 
 
 def keys_of(present: Bools) -> list[Key]:
-    """A key for each coalition, (n, u): its bits, as a number where 64 are enough."""
+    """A key for each coalition, (n, u): its bits, as a number where 64 are enough.
+
+    Of more than `LONG` units a digest of 16 bytes: the bits of all would take units squared.
+    """
     packed = np.packbits(present, axis=1)
     width = packed.shape[1]
     if width <= 8:
         numbers = np.zeros((len(packed), 8), np.uint8)
         numbers[:, :width] = packed
         return list(numbers.view(np.uint64).ravel().tolist())
+    if present.shape[1] > LONG:
+        return [blake2b(row, digest_size=16).digest() for row in packed]
     text = packed.tobytes()
     return [text[i : i + width] for i in range(0, len(text), width)]
 

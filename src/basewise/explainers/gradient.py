@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Found", "Gradient", "averaged", "contributions", "corrected"]
 
-MOST_RECORDS, MOST_BYTES = 64, 1 << 28  # of paths that are walked side by side
+MOST_RECORDS, MOST_BYTES = 64, 1 << 26  # of paths that are walked side by side
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,20 +138,19 @@ class Gradient(ABC):
         self, model: Model, records: Sequence[Record], target: Target, seed: int
     ) -> Iterator[list[tuple[int, Tokens, Path]]]:
         """Paths of records of one width, as many as may be held at once."""
-        tokens = [tokens_of(model, record) for record in records]
+        widths = [len(tokens_of(model, record)) for record in records]
         block: list[tuple[int, Tokens, Path]] = []
         held = 0
-        for i in sorted(range(len(records)), key=lambda i: len(tokens[i])):
+        for i in sorted(range(len(records)), key=widths.__getitem__):
             if block and (
-                len(tokens[i]) != len(block[0][1])
-                or len(block) == MOST_RECORDS
-                or held > MOST_BYTES
+                widths[i] != len(block[0][1]) or len(block) == MOST_RECORDS or held > MOST_BYTES
             ):
                 yield block
                 block, held = [], 0
-            path = self._path(model, records[i], tokens[i], target, seed)
-            block.append((i, tokens[i], path))
-            held += path.references.nbytes
+            tokens = tokens_of(model, records[i])  # again: those of all take 24 bytes a base
+            path = self._path(model, records[i], tokens, target, seed)
+            block.append((i, tokens, path))
+            held += path.x.nbytes + path.references.nbytes
         if block:
             yield block
 
@@ -170,9 +169,12 @@ def _at(bases: Bools, values: Floats | None) -> Floats | None:
     return None if values is None else values[bases]
 
 
-def contributions(path: Path, gradients: Tensor) -> Tensor:
-    """`(x - r) * g`, (d, t, e), from the gradients (d, t, e) summed along each line."""
-    return (path.x - path.references) * gradients
+def contributions(path: Path, gradients: Tensor) -> Iterator[Tensor]:
+    """`(x - r) * g`, (t, e) of one line after another, from gradients (d, t, e) summed along them.
+
+    All at once would take as much memory again as the gradients do.
+    """
+    return ((path.x - r) * g for r, g in zip(path.references, gradients, strict=True))
 
 
 def corrected(gradient: Tensor, model: Model, centred: bool) -> Floats:
@@ -211,11 +213,15 @@ def averaged(
     d = len(gradients)
     of = np.eye(d) if shares is None else shares
     counts = torch.as_tensor(of.mean(0), dtype=gradients.dtype, device=gradients.device)
-    channels = contributions(path, gradients)
-    possible = gradients - (path.references * gradients).sum(2, keepdim=True)
-    mean, hypothetical = (torch.tensordot(counts, each, 1) for each in (channels, possible))
+    mean, hypothetical = torch.zeros_like(path.x), torch.zeros_like(path.x)
+    sums = gradients.new_empty(gradients.shape[:2])
+    for i, channels in enumerate(contributions(path, gradients)):
+        mean += counts[i] * channels
+        sums[i] = channels.sum(1)
+        r, g = path.references[i], gradients[i]
+        hypothetical += counts[i] * (g - (r * g).sum(1, keepdim=True))
     scores = mean.sum(1) if signed else mean.abs().sum(1)
-    each = of @ channels.sum(2).double().cpu().numpy()
+    each = of @ sums.double().cpu().numpy()
     several = signed and len(each) > 1
     return Found(
         scores=scores.double().cpu().numpy(),

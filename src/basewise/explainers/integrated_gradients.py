@@ -103,7 +103,7 @@ class IntegratedGradients(Gradient):
             gradients, values = walker.integrate([walk.path for walk in far], at, weight)
             steps *= 2
             for walk, more in zip(far, gradients, strict=True):
-                walk.gradients = kept * walk.gradients + more
+                walk.gradients.mul_(kept).add_(more)
                 walk.steps, walk.rows = steps, walk.rows + values[0].numel()
         return [walk.found(self.aggregate == "sum") for walk in walks]
 
@@ -123,7 +123,7 @@ class _Walk:
     @property
     def gap(self) -> float:
         """`output - baseline - sum(scores)`, means over the references."""
-        sums = contributions(self.path, self.gradients).sum((1, 2)).double().cpu().numpy()
+        sums = np.array([float(c.sum()) for c in contributions(self.path, self.gradients)])
         return float(self.shares.mean(0) @ (self.output - self.baselines - sums))
 
     @property

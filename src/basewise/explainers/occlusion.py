@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from basewise.explainers.count import Count, exactly
-from basewise.explainers.game import Estimate, Game, Play
+from basewise.explainers.game import MOST_CELLS, Estimate, Game, Play
 from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
 from basewise.types import Kind
@@ -25,5 +25,9 @@ class Occlusion(Perturbation):
         return exactly(min(units + 2, 2**units))
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
-        values = yield ~np.eye(game.n_units, dtype=bool)
-        return Estimate(game.full - values)
+        u, without = game.n_units, np.empty(game.n_units)
+        rows = max(MOST_CELLS // u, 1)
+        for start in range(0, u, rows):
+            some = np.arange(start, min(start + rows, u))
+            without[some] = yield np.arange(u) != some[:, None]
+        return Estimate(game.full - without)

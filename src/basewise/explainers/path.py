@@ -95,9 +95,9 @@ class Walker:
         values : (n, d, s) double, on the CPU
             The target at every place.
         """
-        x = torch.stack([path.x for path in paths])
-        start = torch.stack([path.references for path in paths])
-        ids, weighed = torch.stack([path.ids for path in paths]), weights_of(paths)
+        x = _side_by_side([path.x for path in paths])
+        start = _side_by_side([path.references for path in paths])
+        ids, weighed = _side_by_side([path.ids for path in paths]), weights_of(paths)
         n, draws, width = start.shape[:3]
         shape = (n, draws, at.shape[-1])
         places, weights = (
@@ -110,8 +110,8 @@ class Walker:
 
         def add(rows: slice) -> None:
             path = line[rows] // draws
-            r = start[path, line[rows] % draws]
-            points = torch.lerp(r, x[path], places[rows, None, None])
+            points = start[path, line[rows] % draws]
+            points.lerp_(x[path], places[rows, None, None])
             batch = Batch(ids[path], None, None if weighed is None else weighed[path])
             value, gradient = value_and_gradient(self.model, batch, points, self.target)
             values[rows] = value.cpu()
@@ -145,13 +145,18 @@ class Walker:
 
     def outputs(self, paths: Sequence[Path]) -> list[float]:
         """The target at each sequence of one width."""
-        found: list[float] = self.values(paths, torch.stack([path.x for path in paths])).tolist()
+        found: list[float] = self.values(paths, _side_by_side([path.x for path in paths])).tolist()
         return found
 
     def baselines(self, paths: Sequence[Path]) -> Floats:
         """The target at each sequence's references, (n, d)."""
         references = torch.cat([path.references for path in paths])
         return self.values(paths, references).view(len(paths), -1).numpy()
+
+
+def _side_by_side(tensors: Sequence[Tensor]) -> Tensor:
+    """A stack; of one tensor without a copy, for sequences of megabases."""
+    return tensors[0][None] if len(tensors) == 1 else torch.stack(list(tensors))
 
 
 def weights_of(paths: Sequence[Path]) -> Tensor | None:

@@ -19,6 +19,7 @@ from transformers import PreTrainedConfig
 
 from basewise.errors import DataError
 from basewise.models.onehot import Conv, MaskedBatchNorm, OneHotNetwork, masked
+from basewise.models.streaming import streams, tiled
 
 __all__ = ["CnnConfig", "CnnForSequenceClassification"]
 
@@ -144,12 +145,23 @@ class PoolingHead(nn.Module):
         self.drop = nn.Dropout(config.head_dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        bases = x.shape[1] if mask is None else mask.sum(1, keepdim=True)
-        mean = masked(x, mask).sum(1) / bases
-        highest = masked(x, mask, -torch.inf).amax(1)
-        x = torch.cat([mean, highest], 1)
+        return self.read(*sum_and_highest(x, mask), lengths(x, mask))
+
+    def read(self, total: Tensor, highest: Tensor, bases: Tensor | int) -> Tensor:
+        """Logits (n, k) of the sum and the maximum over so many bases, (n, c) each."""
+        x = torch.cat([total / bases, highest], 1)
         logits: Tensor = self.out(self.drop(functional.gelu(self.dense(self.drop(x)))))
         return logits
+
+
+def lengths(x: Tensor, mask: Tensor | None) -> Tensor | int:
+    """Bases of rows (n, b, c): one number, or (n, 1)."""
+    return x.shape[1] if mask is None else mask.sum(1, keepdim=True)
+
+
+def sum_and_highest(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Over the bases of rows (n, b, c), (n, c) each."""
+    return masked(x, mask).sum(1), masked(x, mask, -torch.inf).amax(1)
 
 
 class Member(nn.Module):
@@ -170,14 +182,33 @@ class Member(nn.Module):
         self.head = PositionHead(config) if config.positions else PoolingHead(config)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
+        if isinstance(self.head, PoolingHead) and not self.training and streams(x.shape[1]):
+            parts = tiled(self._pooled, x, mask, self.reach)
+            total, highest = (torch.stack(each) for each in zip(*parts, strict=True))
+            return self.head.read(total.sum(0), highest.amax(0), lengths(x, mask)), []
         x = self.stem(x)
         if self.place is not None:
             x = x + self.place[: x.shape[1]].to(x.dtype)
         layers = [x]
         for block in self.blocks:
             layers.append(block(layers[-1], mask))
-        x = functional.gelu(self.norm(layers[-1], mask))
-        return self.head(x, mask), layers
+        return self.head(self._last(layers[-1], mask), mask), layers
+
+    @property
+    def reach(self) -> int:
+        """Bases to either side on which what the head reads at a base may depend."""
+        convolutions = [self.stem, *(cast(Block, block).conv1 for block in self.blocks)]
+        return sum(-(-(c.kernel_size[0] - 1) * c.dilation[0] // 2) for c in convolutions)
+
+    def _last(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return functional.gelu(self.norm(x, mask))
+
+    def _pooled(self, x: Tensor, mask: Tensor | None, inside: slice) -> tuple[Tensor, Tensor]:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x, mask)
+        x = self._last(x[:, inside], mask)
+        return sum_and_highest(x, None if mask is None else mask[:, inside])
 
 
 class CnnForSequenceClassification(OneHotNetwork):

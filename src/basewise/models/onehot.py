@@ -8,6 +8,7 @@ so a sequence has the same outputs in every batch.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
@@ -16,6 +17,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from basewise.errors import CapabilityError
+from basewise.models.streaming import whole
 
 __all__ = ["PAD", "Conv", "MaskedBatchNorm", "OneHot", "OneHotNetwork", "masked"]
 
@@ -148,7 +150,8 @@ class OneHotNetwork(PreTrainedModel):
         mask = None
         if attention_mask is not None and not bool(attention_mask.all()):
             mask = attention_mask.bool()
-        logits, layers = self.read(masked(x, mask), mask)
+        with whole() if output_hidden_states else nullcontext():
+            logits, layers = self.read(masked(x, mask), mask)
         return SequenceClassifierOutput(
             loss=None
             if labels is None
