@@ -93,6 +93,17 @@ def test_the_same_command_again_does_nothing_and_another_setting_everything(
     assert {a.extras["bfloat16"] for a in read_attributions(out)} == {1.0}
 
 
+def test_a_file_that_a_setting_names_counts_by_its_content(explain: Any, tmp_path: Path) -> None:
+    out, hidden = tmp_path / "a.parquet", tmp_path / "hidden.fa"
+    masking = f"masking={{type='background', file='{hidden}', draws=1}}"
+    found = []
+    for letter in "AC":
+        hidden.write_text(f">one\n{letter * 40}\n")
+        explain(out, "--set", masking)
+        found.append(read_attributions(out)[0].baseline)
+    assert found[0] != found[1]
+
+
 def test_an_interruption_leaves_whole_parts_and_the_same_command_continues(
     explain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

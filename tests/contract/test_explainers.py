@@ -335,3 +335,18 @@ def test_a_special_token_the_model_lacks_is_refused(name: str) -> None:
 def test_overlapping_units_are_refused(name: str) -> None:
     with pytest.raises(CapabilityError, match=r"tokens of 'r0' overlap .* use units='bases'"):
         explained(kmer_bert(), records(), built(name, units="tokens"))
+
+
+@pytest.mark.parametrize("given", ["ACGT", ["ACGT"], [3]])
+def test_what_are_no_records_is_refused(given: Any) -> None:
+    model = bw.Model.from_callable(lambda seqs: [len(s) for s in seqs], labels=["length"])
+    with pytest.raises(DataError, match=r"^('ACGT'|3) is no record; give a list of them, \[Rec"):
+        bw.explain(model, given, "occlusion", "length")
+    (one,) = bw.explain(model, bw.Record("a", "ACGT"), "occlusion", "length")  # type: ignore[arg-type]
+    assert one.record_id == "a"
+
+
+def test_a_record_of_unknown_bases_has_nothing_to_explain() -> None:
+    model = bw.Model.from_callable(lambda seqs: [len(s) for s in seqs], labels=["length"])
+    with pytest.raises(DataError, match=r"Record 'n' has no base that is known \(4 N\), so there"):
+        bw.explain(model, [bw.Record("n", "NNNN")], "occlusion", "length")

@@ -119,3 +119,14 @@ def test_the_rule_of_a_small_function_is_the_packages(name: str) -> None:
         assert rule == {int(f) for f in found["feature"]}
     assert ours.extras["precision_low"] <= found["precision"][-1] <= ours.extras["precision_high"]
     assert ours.extras["coverage"] == pytest.approx(found["coverage"][-1], abs=0.01)
+
+
+@pytest.mark.parametrize("u", [8, 56, 57, 60, 64, 65])
+def test_every_rule_of_one_unit_more_is_tried_once(u: int) -> None:
+    parents = [np.zeros(u, bool), np.zeros(u, bool)]
+    parents[0][u - 4] = parents[1][1] = True
+    level = _Level([Rule(units, np.empty((0, u), bool), np.empty(0)) for units in parents])
+    found = {tuple(np.flatnonzero(units)) for units in level.units}
+    expected = {tuple(sorted({a, b})) for a in (u - 4, 1) for b in range(u) if a != b}
+    assert found == expected
+    assert len(level.units) == len(expected) == 2 * (u - 1) - 1

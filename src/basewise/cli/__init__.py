@@ -28,6 +28,7 @@ from basewise.errors import BasewiseError, ShardError
 __all__ = ["app", "main"]
 
 INCOMPLETE = 3
+(_WrongUsage,) = typer.BadParameter.__bases__  # of click, which newer releases of typer contain
 
 app = typer.Typer(
     name="basewise",
@@ -77,7 +78,12 @@ def main() -> None:
     signal.signal(signal.SIGINT, _interrupted)
     signal.signal(signal.SIGTERM, _stopped)
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except _WrongUsage as error:  # an option that is not there, a value that is none
+        if said := " ".join(error.format_message().split()).rstrip("."):
+            command = error.ctx.command_path if error.ctx else "basewise"
+            typer.echo(f"basewise: {said}. See {command} --help.", err=True)
+        sys.exit(2)
     except ShardError as error:
         typer.echo(f"basewise: {' '.join(str(error).split())}", err=True)
         sys.exit(INCOMPLETE)

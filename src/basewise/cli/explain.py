@@ -93,6 +93,7 @@ def explain(
     from basewise.models.repeatable import repeatable
     from basewise.registry import settings_of
     from basewise.store import check_writable, fingerprint, join_attributions, mark_of
+    from basewise.study.files import contents
     from basewise.study.models import files_digest
     from basewise.study.records import digest
 
@@ -120,8 +121,8 @@ def explain(
         return
     source = checkpoint_folder(model)
     weights = files_digest(source)
-    asked = (explainer, settings_of(built), str(read_as), weights, digest(records), seed, RULE)
-    mark = fingerprint("explain", *asked, precision.value)
+    asked = (explainer, settings_of(built), contents(built), str(read_as), weights)
+    mark = fingerprint("explain", *asked, digest(records), seed, RULE, precision.value)
     parts = out.with_name(f"{out.name}.parts")
     if mark_of(out) == mark:
         Terminal().note(f"{out} holds all of this already.")
@@ -174,7 +175,7 @@ def _make(shards: list[Shard], works: list[int], progress: _Progress) -> None:
     with backend.open(shards[0].device) as workers:
         for i, outcome in distribute(waiting.items(), workers):
             if isinstance(outcome, Failed):
-                raise (CapabilityError if outcome.lasting else ShardError)(outcome.error)
+                raise (ShardError if outcome.lost else CapabilityError)(outcome.error)
             write_bytes(shards[i].place, outcome)
             progress.made(read_attributions(shards[i].place))
 

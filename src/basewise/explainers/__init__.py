@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from basewise.errors import CapabilityError
+from basewise.errors import DataError
 from basewise.registry import Registry
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def explain(
     ConfigError
         For an unknown name or setting.
     DataError
-        If a region is not within a record, or no record has one.
+        If what is given are no records, a region is not within a record, or no record has one.
     CapabilityError
         If the model cannot serve this explainer, or memory runs out.
 
@@ -152,13 +152,29 @@ def explain(
         built = replace(explainer, **settings)
     from basewise.explainers.regions import check_some, explain_regions
 
-    target = model.target(target)
-    try:
-        found = explain_regions(built, model, records, target, seed, progress)
-    except MemoryError as error:
-        raise CapabilityError(
-            f"{Registry.name_of(built)}: memory ran out ({' '.join(str(error).split())}); ask for "
-            "fewer evaluations or samples, or larger units."
-        ) from None
+    records, target = _records(records), model.target(target)
+    found = explain_regions(built, model, records, target, seed, progress)
     check_some(found, records, target)
     return found
+
+
+def _records(given: Iterable[Record]) -> list[Record]:
+    """The records.
+
+    Raises
+    ------
+    DataError
+        If something among them is none.
+    """
+    from basewise.types import Record
+
+    if isinstance(given, Record):
+        return [given]
+    some = [given] if isinstance(given, str) else list(given)
+    wrong = next((each for each in some if not isinstance(each, Record)), None)
+    if wrong is not None:
+        raise DataError(
+            f"{wrong!r:.60} is no record; give a list of them, [Record('name', 'ACGT...')], or "
+            "what basewise.read finds in a file."
+        )
+    return some

@@ -11,7 +11,7 @@ from pydantic import Field
 from scipy.special import entr, rel_entr
 
 from basewise.explainers.count import Count, at_most
-from basewise.explainers.game import Estimate, Game, Play, keys_of
+from basewise.explainers.game import Estimate, Game, Key, Play, keys_of
 from basewise.explainers.perturbation import Perturbation
 from basewise.registry import component
 from basewise.types import Attribution, Bools, Floats, Kind, Record, Target
@@ -120,7 +120,7 @@ def bounds(mean: Floats, level: Floats, above: Bools) -> Floats:
     rest = np.maximum(1 - p, 1e-300)
     q = np.maximum(rest - np.sqrt(level / 2), rest * np.exp(-(level + entr(p)) / rest))  # 1 - q
     q = np.maximum(q, 1e-300)
-    for _ in range(5):
+    for _ in range(6):
         excess = rel_entr(p, 1 - q) + rel_entr(rest, q) - level
         step = np.divide(excess * q * (1 - q), rest - q, out=np.zeros_like(q), where=excess > 0)
         q = q + step
@@ -164,8 +164,10 @@ class _Level:
         parent, unit = np.array(arms).T
         rules = np.stack([rule.units for rule in parents])[parent]
         rules[np.arange(len(rules)), unit] = True
-        _, first = np.unique(np.array(keys_of(rules)), return_index=True)  # two may have one child
-        first.sort()
+        child: dict[Key, int] = {}  # two may have the same
+        for i, key in enumerate(keys_of(rules)):
+            child.setdefault(key, i)
+        first = np.array(list(child.values()))
         self._parent, self._unit, self.units = parent[first], unit[first], rules[first]
         tried = np.stack([rule.samples.sum(0) for rule in parents])
         hits = np.stack([rule.hits @ rule.samples for rule in parents])

@@ -31,7 +31,7 @@ class Banzhaf(Stoppable):
     Attributes
     ----------
     evaluations : int or None
-        Coalitions asked for, at least 3 per unit; None means `2 * units + 2048`.
+        Coalitions asked for, at least 4 per unit; None means `2 * units + 2048`.
     """
 
     kind: ClassVar[Kind] = "ranking"

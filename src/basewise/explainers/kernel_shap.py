@@ -35,7 +35,7 @@ class KernelShap(Stoppable):
     Attributes
     ----------
     evaluations : int or None
-        Coalitions asked for beside the two ends, at least 3 per unit; None means
+        Coalitions asked for beside the two ends, at least 4 per unit; None means
         `2 * units + 2048`, as in `shap`. Those drawn twice are paid for once.
     """
 
@@ -81,21 +81,21 @@ def gains_of(half: Bools) -> Generator[Bools, Floats, Floats]:
     return values[: len(half)] - values[len(half) :]
 
 
-def budget_for(method: str, evaluations: int | None, u: int) -> int:
-    """Coalitions to ask for beside the two ends.
+def budget_for(method: str, evaluations: int | None, u: int, least: int = 4) -> int:
+    """Coalitions to ask for beside the two ends, at least so many for each unit.
 
     Raises
     ------
     ConfigError
-        If fewer than 3 per unit were given, and not all there are.
+        If fewer than `least` per unit were given, and not all there are.
     """
     every: int = 2**u - 2
     if evaluations is None:
-        return min(max(2 * u + 2048, 3 * u), every)
-    if evaluations < min(3 * u, every):
+        return min(max(2 * u + 2048, least * u), every)
+    if evaluations < min(least * u, every):
         raise ConfigError(
             f"{method}: evaluations = {evaluations} is too few for {u} units; at least "
-            f"{min(3 * u, every)} are needed. Give more, or use larger units (units='windows')."
+            f"{min(least * u, every)} are needed. Give more, or use larger units (units='windows')."
         )
     return min(evaluations, every)
 

@@ -20,6 +20,8 @@ from basewise.types import Bools, Floats, Ints, Kind
 
 __all__ = ["LeverageShap"]
 
+LEAST = 3  # evaluations per unit: no pair is drawn twice, so half as many pairs suffice for a fit
+
 
 @component
 class LeverageShap(Stoppable):
@@ -49,12 +51,12 @@ class LeverageShap(Stoppable):
     adjusted: bool = False
 
     def coalitions(self, units: int) -> Count:
-        most = 2 * (budget_for("leverage_shap", self.evaluations, units) // 2) + 2
+        most = 2 * (budget_for("leverage_shap", self.evaluations, units, LEAST) // 2) + 2
         return exactly(most) if self.until is None else at_most(most)
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:
         u = game.n_units
-        budget = budget_for("leverage_shap", self.evaluations, u)
+        budget = budget_for("leverage_shap", self.evaluations, u, LEAST)
         if u == 1:
             return Estimate(np.array([game.full - game.empty]), np.zeros(1))
         drawn = pairs(u, budget // 2, rng)

@@ -17,6 +17,8 @@ from basewise.types import Bools, Floats, Ints, Kind
 
 __all__ = ["PermutationShap"]
 
+FIRST = 8  # orders before intervals are looked at: fewer may agree by chance, and on what is wrong
+
 
 @component
 class PermutationShap(Stoppable):
@@ -59,7 +61,7 @@ class PermutationShap(Stoppable):
             return Estimate(np.array([game.full - game.empty]), np.zeros(1))
         place = rng.permuted(np.tile(np.arange(u), (self.orders(u), 1)), axis=1)
         play = partial(self._estimated, game, place)
-        return (yield from in_rounds(self.until, 3, len(place), play))
+        return (yield from in_rounds(self.until, FIRST, len(place), play))
 
     def _estimated(self, game: Game, places: Ints, n: int) -> Play:
         """Play with the first n orders."""

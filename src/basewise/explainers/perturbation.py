@@ -99,6 +99,7 @@ class Perturbation(ABC):
         for i, game, estimate in play(boards(range(len(records))), evaluator.by_draw):
             seat = seats.pop(i)
             error = None if self.kind == "rule" else seat.error(game, estimate)
+            estimate = self.judged(replace(estimate, standard_error=error))
             found[i] = Attribution(
                 record_id=records[i].id,
                 sequence=records[i].sequence,
@@ -119,6 +120,10 @@ class Perturbation(ABC):
             if progress:
                 progress(found[i])
         return [found[i] for i in range(len(records))]
+
+    def judged(self, estimate: Estimate) -> Estimate:
+        """The estimate of a game that is over, with the spread of the draws in its errors."""
+        return estimate
 
     def _estimator(self, rng: np.random.Generator) -> Callable[[Game], Play]:
         """The estimator with random numbers of its own: each begins with the same.

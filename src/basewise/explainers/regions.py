@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from basewise.errors import DataError
+from basewise.errors import CapabilityError, DataError
+from basewise.registry import Registry
 from basewise.tokenize.labelling import runs
 from basewise.types import Attribution, Record, Target
 
@@ -66,12 +67,23 @@ def explain_regions(
     -------
     list of Attribution
         In the order of the records, and of the regions of each.
+
+    Raises
+    ------
+    CapabilityError
+        If memory runs out.
     """
     places = regions_of(model, records, target)
     found: dict[tuple[int, Target], Attribution] = {}
     for each in dict.fromkeys(each for targets in places for each in targets):
         rows = [i for i, targets in enumerate(places) if each in targets]
-        some = explainer.explain(model, [records[i] for i in rows], each, seed, progress)
+        try:
+            some = explainer.explain(model, [records[i] for i in rows], each, seed, progress)
+        except MemoryError as error:
+            raise CapabilityError(
+                f"{Registry.name_of(explainer)}: memory ran out ({' '.join(str(error).split())}); "
+                "ask for fewer evaluations or samples, or larger units."
+            ) from None
         found |= {(i, each): one for i, one in zip(rows, some, strict=True)}
     return [found[i, each] for i, targets in enumerate(places) for each in targets]
 

@@ -172,6 +172,11 @@ def disjoint(units: Ints, record: Record) -> Ints:
 
 def tokens_of(model: Model, record: Record) -> Tokens:
     """The record's tokens; what is wrong with its sequence is said with its id."""
+    if record.sequence and not record.sequence.strip("Nn"):
+        raise DataError(
+            f"Record {record.id!r} has no base that is known ({len(record.sequence)} N), so there "
+            "is nothing to explain; leave it out."
+        )
     try:
         tokens = model.tokenizer.encode(record.sequence)
     except DataError as error:

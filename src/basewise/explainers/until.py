@@ -25,9 +25,10 @@ class Until:
     """Stop when the 95 % intervals of the largest scores are narrow enough, or at the budget.
 
     The intervals are looked at after rounds of evaluations, and each record stops by itself.
-    The extras say which of the two ended it: `narrow` is 1 where the intervals were narrow
-    enough, 0 where the budget was spent; `width` is the width that was reached. Intervals at
-    a moment chosen for being narrow are slightly too narrow: they hold about nine truths in ten.
+    The extras say how it ended: `width` is the width that was reached, `narrow` 1 where that is
+    narrow enough. Where the masking draws, its spread is in both; it is not what is waited for,
+    since no evaluation makes it narrower, only more draws do. Intervals at a moment chosen for
+    being narrow are slightly too narrow: they hold about nine truths in ten.
 
     Attributes
     ----------
@@ -39,6 +40,12 @@ class Until:
 
     top: Annotated[int, Field(ge=1)] = 10
     width: Annotated[float, Field(gt=0)]
+
+    def told(self, estimate: Estimate) -> Estimate:
+        """The estimate, with what was reached among its extras."""
+        width = self.reached(estimate)
+        said = {"narrow": float(width <= self.width), "width": width}
+        return replace(estimate, extras={**estimate.extras, **said})
 
     def reached(self, estimate: Estimate) -> float:
         """Width of the widest interval among the top units; infinite where there is none."""
@@ -76,6 +83,9 @@ class Stoppable(Perturbation):
 
     until: Annotated[Until | None, PlainValidator(_until)] = None
 
+    def judged(self, estimate: Estimate) -> Estimate:
+        return estimate if self.until is None else self.until.told(estimate)
+
 
 def in_rounds(
     stop: Until | None, first: int, budget: int, estimated: Callable[[int], Play]
@@ -94,8 +104,6 @@ def in_rounds(
     n = min(first, budget)
     while True:
         estimate = yield from estimated(n)
-        width = stop.reached(estimate)
-        if width <= stop.width or n == budget:
-            said = {"narrow": float(width <= stop.width), "width": width}
-            return replace(estimate, extras={**estimate.extras, **said})
+        if stop.reached(estimate) <= stop.width or n == budget:
+            return stop.told(estimate)
         n = min(max(int(n * GROWTH), n + 1), budget)

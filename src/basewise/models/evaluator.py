@@ -82,7 +82,7 @@ class Evaluator:
 
     @property
     def _key(self) -> tuple[object, ...]:
-        return self.model.device, self.target, self._question
+        return self.model.device, replace(self.target, where=None), self._question
 
     def decide(self, asked: Asked) -> None:
         """Choose the numbers to calculate with by some rows of what will be asked for.

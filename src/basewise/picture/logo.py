@@ -25,6 +25,7 @@ __all__ = ["COLOURS", "Track", "best_window", "logo"]
 COLOURS = {"A": "#00875f", "C": "#1f62b5", "G": "#c98500", "T": "#b5341c", "N": "#767676"}
 
 _TITLE, _PANEL, _LANE, _STRIP = 30, 88, 17, 40
+_LETTER, _BELOW = 6.8, 52  # width in the title of the axis; height of what is under the panels
 _TRUTH = "var(--truth,#f4d58d)"
 
 
@@ -143,10 +144,7 @@ def logo(
     for track in tracks:
         front.append(_panel(track, sequence[start:end], plot, y))
         y += _TITLE + _PANEL
-    front.append(
-        f'<text transform="translate(13 {(top + y) / 2:.1f}) rotate(-90)" text-anchor="middle" '
-        f'style="fill:{MUTED}">{escape(unit)}</text>'
-    )
+    front.append(_upright(unit, top, y, y + _BELOW))
     for first, last, _ in truth:
         x0, x1 = plot.edge(first), plot.edge(last)
         if x1 > x0:
@@ -158,7 +156,20 @@ def logo(
         front.append(_tss(plot.edge(tss), top, y))
     front.append(_axis(sequence, plot, tss, y + 4))
     defs = "".join(f'<path id="{c}" d="{path}"/>' for c, path in _glyphs().items())
-    return page("logo", defs, "".join(back + front), y + 52)
+    return page("logo", defs, "".join(back + front), y + _BELOW)
+
+
+def _upright(unit: str, top: float, bottom: float, height: float) -> str:
+    """The title of the axis: in the middle of the panels or, if it is longer, of the picture."""
+    long = _LETTER * len(unit)
+    middle = (top + bottom) / 2 if long <= bottom - top else height / 2
+    squeezed = (
+        f' textLength="{height:.0f}" lengthAdjust="spacingAndGlyphs"' if long > height else ""
+    )
+    return (
+        f'<text transform="translate(13 {middle:.1f}) rotate(-90)" text-anchor="middle" '
+        f'style="fill:{MUTED}"{squeezed}>{escape(unit)}</text>'
+    )
 
 
 class _Plot:
