@@ -36,7 +36,7 @@ def write_report(folder: str | Path) -> Path:
 
     Everything shown is read from the folder of the run; nothing scientific is computed, so the
     same run gives the same bytes. A section for which the run holds nothing is left out, and
-    the contents say so.
+    the contents say so, unless the section is `rare`: of what most runs have no reason to hold.
 
     Parameters
     ----------
@@ -75,7 +75,11 @@ def write_report(folder: str | Path) -> Path:
         name=study.get("name", ""),
         version=run.lock.get("versions", {}).get("basewise", ""),
         sections=[(name, section) for name, _, section in rendered if section],
-        missing=[title for _, title, section in rendered if not section],
+        missing=[
+            title
+            for name, title, section in rendered
+            if not section and not getattr(built[name], "rare", False)
+        ],
     )
     path = run.folder / "report" / "index.html"
     write_text(path, text)

@@ -272,7 +272,7 @@ def _consensus(run: Run) -> list[Block]:
             curve = Curve("mean", mean, mean - apart, mean + apart)
             drawing = profile([curve], "scaled score", tss=tss)
             panels.append(Markup('<div class="panel"><h4>{}</h4>{}</div>').format(model, drawing))
-            seen.append(f"{model}: {_clear(mean, apart)}")
+            seen.append(f"{model}: {_clear(mean, apart)} clear of 0")
         # The record whose explainers differ neither least nor most.
         order = np.argsort([float(np.mean(s)) for s in spread], kind="stable")
         chosen = int(order[len(order) // 2])
@@ -284,13 +284,13 @@ def _consensus(run: Run) -> list[Block]:
                     f"{model}, record {id}",
                     logo(letters[id], [track], "scaled score", tss=tss),
                     f"Logo of the consensus of {names} of {model} on record {id}: "
-                    f"{_clear(mean, apart)}.",
-                    "",
+                    f"{_clear(mean, apart)} clear of 0.",
+                    f"Clear of 0: {_clear(mean, apart)}.",
                     least_width=760,
                 )
             )
     if logos:
-        logos[-1] = replace(logos[-1], caption=_LOGO)
+        logos[-1] = replace(logos[-1], caption=f"{logos[-1].caption} {_LOGO}")
     if not panels:
         return [SubHeading("What they say together"), *logos]
     return [
@@ -307,4 +307,5 @@ def _consensus(run: Run) -> list[Block]:
 
 
 def _clear(mean: Floats, apart: Floats) -> str:
-    return f"{int((np.abs(mean) > apart).sum()):,} of {len(mean):,} bases clear of 0"
+    """How many bases score further from 0 than the explainers lie apart."""
+    return f"{int((np.abs(mean) > apart).sum()):,} of {len(mean):,} bases"

@@ -89,6 +89,7 @@ class Bases:
 
     title: ClassVar[str] = "How well are the bases labelled?"
     place: ClassVar[int] = 25
+    rare: ClassVar[bool] = True  # most runs have no such models, which is no lack
 
     def render(self, run: Run) -> Section | None:
         """The section; None where no model labels bases."""
