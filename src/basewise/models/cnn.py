@@ -229,6 +229,7 @@ class CnnForSequenceClassification(OneHotNetwork):
                 f"{self.config.positions}. Cut the sequences, or train one with "
                 f"positions = {x.shape[1]} or 0."
             )
+        found: list[tuple[Tensor, list[Tensor]]]
         if self.training:
             rows = x.chunk(len(self.members))
             masks = [None] * len(rows) if mask is None else mask.chunk(len(self.members))
