@@ -92,8 +92,10 @@ def test_a_setting_that_a_backend_lacks_is_refused() -> None:
 
 
 @pytest.mark.faults
-def test_ray_keeps_the_same_promises(tmp_path: Path) -> None:
+def test_ray_keeps_the_same_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray")
+    given = [str(Path(__file__).parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(given))  # of the actors, for the tasks
     tasks = [
         *(Said(i) for i in range(3)),
         Failing(tmp_path / "always", 99),

@@ -143,5 +143,5 @@ class _Actors:
             self._hire()
 
     def _hire(self) -> None:
-        actor = self._class.remote()
+        actor: Any = self._class.remote()
         self._coming[actor.ready.remote()] = actor
