@@ -71,10 +71,15 @@ def _put_to_the_test(
         return
     target, seed = model.target(study.target), study.about.seed
     if study.faithfulness is not None:
-        few = {"steps": 2, "orders": 1, "correlations": False}
-        short = replace(study.faithfulness, perturbations=min(study.faithfulness.perturbations, 1))
+        short = replace(
+            study.faithfulness,
+            steps=2,
+            orders=1,
+            perturbations=min(study.faithfulness.perturbations, 1),
+            correlations=False,
+        )
         with naming(f"[faithfulness] with [models.{model.name}]"):
-            replace(short, **few).measure(model, some, tracks, target, seed)
+            short.measure(model, some, tracks, target, seed)
     chosen = [name for name in study.controls.explainers or tracks if name in tracks]
     if study.controls.use and chosen:
         case = Case(
