@@ -293,3 +293,26 @@ def test_lists_and_arrays_cost_what_is_said_beforehand(name: str) -> None:
         (a,) = bw.explain(model, [record], explainer, "a")
         said = explainer.cost(model, record)
         assert (said.number, said.exact) == (a.evaluations, True)
+
+
+def test_errors_of_references_do_not_cancel() -> None:
+    """Between GGGG and all A the model saturates, between it and all C the other way round."""
+
+    class Saturating(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 10 * torch.tanh(3 * (x[:, 0].sum(1) - x[:, 1].sum(1)))
+
+    model = bw.Model.from_module(Saturating(), labels=["y"], outputs="values")
+    a, c = [1.0, 0, 0, 0], [0.0, 1, 0, 0]
+    found = {}
+    for name, reference in (("a", a), ("c", c), ("both", [np.array(a), np.array(c)])):
+        (found[name],) = bw.explain(
+            model, [bw.Record("r", "GGGG")], "integrated_gradients", "y",
+            reference=np.array(reference) if name != "both" else reference, steps=5,
+        )  # fmt: skip
+    assert found["a"].extras["steps"] > 5
+    assert found["both"].extras["steps"] == found["a"].extras["steps"]
+    mean = (found["a"].scores + found["c"].scores) / 2
+    np.testing.assert_allclose(found["both"].scores, mean, atol=1e-6)
+    assert found["both"].standard_error is not None
+    np.testing.assert_allclose(found["a"].scores, -2.5, rtol=0.01)

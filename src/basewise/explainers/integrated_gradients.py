@@ -13,7 +13,7 @@ from torch import Tensor
 from basewise.explainers.count import Count
 from basewise.explainers.gradient import Found, Gradient, averaged, contributions
 from basewise.explainers.path import Path, Rule, Walker, nodes, refinement
-from basewise.explainers.references import ShuffledReference, Starts, shares
+from basewise.explainers.references import Several, ShuffledReference, Starts, shares
 from basewise.registry import component
 from basewise.types import Floats, Kind, Record, Tokens
 
@@ -46,7 +46,8 @@ class IntegratedGradients(Gradient):
         Intervals (trapezoid) or places (Gauss-Legendre) of the first try.
     tolerance : float or None
         Steps are doubled for the records whose completeness gap exceeds this share of
-        `|output - baseline|` (at least of 1), up to `most_steps`; None keeps `steps`.
+        `|output - baseline|` (at least of 1), for any of several references, up to `most_steps`;
+        None keeps `steps`.
     most_steps : int
         Where doubling ends.
     aggregate : str
@@ -90,8 +91,9 @@ class IntegratedGradients(Gradient):
             outputs, baselines = walker.outputs(paths), walker.baselines(paths)
             rows += 1 + draws
         of = shares(self.reference)
+        compared = of if isinstance(self.reference, Several) else of.mean(0, keepdims=True)
         walks = [
-            _Walk(*each, of, self.steps, rows)
+            _Walk(*each, of, compared, self.steps, rows)
             for each in zip(paths, gradients, outputs, baselines, strict=True)
         ]
         far, steps = walks, self.steps
@@ -117,21 +119,23 @@ class _Walk:
     output: float
     baselines: Floats
     shares: Floats
+    compared: Floats
     steps: int
     rows: int
 
     @property
-    def gap(self) -> float:
-        """`output - baseline - sum(scores)`, means over the references."""
+    def gaps(self) -> Floats:
+        """`output - baseline - sum(scores)`, (r,), of each of several references, or of the one."""
         sums = np.array([float(c.sum()) for c in contributions(self.path, self.gradients)])
-        return float(self.shares.mean(0) @ (self.output - self.baselines - sums))
+        return np.asarray(self.compared @ (self.output - self.baselines - sums))
 
     @property
     def relative_gap(self) -> float:
-        gain = self.output - float(self.shares.mean(0) @ self.baselines)
-        return abs(self.gap) / max(abs(gain), 1.0)
+        """The largest: those of several references may cancel while no path is walked well."""
+        gains = self.output - self.compared @ self.baselines
+        return float((np.abs(self.gaps) / np.maximum(np.abs(gains), 1.0)).max())
 
     def found(self, signed: bool) -> Found:
         ends = self.output, self.baselines, self.rows
         found = averaged(self.path, self.gradients, *ends, self.shares, signed)
-        return replace(found, extras={"steps": float(self.steps), "gap": self.gap})
+        return replace(found, extras={"steps": float(self.steps), "gap": float(self.gaps.mean())})
