@@ -87,9 +87,14 @@ def test_the_same_command_again_does_nothing_and_another_setting_everything(
     done = explain(out)
     assert "holds all of this already" in done.err.replace("\n", " ")
     assert (done.code, out.stat().st_mtime_ns) == (0, before)
-    explain(out, "--set", "units={type='windows', size=10}")
+    windows = ("--set", "units={type='windows', size=10}")
+    refused = explain(out, *windows)
+    assert refused.code == 2
+    assert "is there and holds something else; give another name" in refused.err
+    assert (out.stat().st_mtime_ns, len(refused.err.splitlines())) == (before, 1)
+    explain(out, *windows, "--overwrite")
     assert {len(a.scores) for a in read_attributions(out)} == {4}
-    explain(out, "--precision", "bfloat16")
+    explain(out, "--precision", "bfloat16", "--overwrite")
     assert {a.extras["bfloat16"] for a in read_attributions(out)} == {1.0}
 
 
@@ -99,7 +104,7 @@ def test_a_file_that_a_setting_names_counts_by_its_content(explain: Any, tmp_pat
     found = []
     for letter in "AC":
         hidden.write_text(f">one\n{letter * 40}\n")
-        explain(out, "--set", masking)
+        explain(out, "--set", masking, "--overwrite")
         found.append(read_attributions(out)[0].baseline)
     assert found[0] != found[1]
 
@@ -194,7 +199,7 @@ def test_each_predicted_region_of_a_model_of_bases(
     assert [(a.record_id, a.target) for a in found] == [(a.record_id, a.target) for a in called]
     done = explain(out, "--where", "3-5", "--check", model=home / "bases")
     assert f"{42 * N}" in done.out  # each base, and both ends
-    explain(out, "--where", "3-5", model=home / "bases")
+    explain(out, "--where", "3-5", "--overwrite", model=home / "bases")
     assert {a.target for a in read_attributions(out)} == {bw.Target("yes", where=(3, 5))}
 
 

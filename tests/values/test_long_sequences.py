@@ -160,7 +160,7 @@ def test_memory_grows_with_neither_steps_nor_layers() -> None:
         [sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True, timeout=300
     )
     few, many, once, tiles = map(float, done.stdout.split())
-    assert many < few + 8  # the gradients of 24 more steps are 19 MB
+    assert many < few + 20  # the gradients of 56 more steps are 44 MB
     assert tiles < once / 2
 
 
@@ -196,8 +196,9 @@ for model in (lstm, cnn):
     bw.explain(model, [bw.Record("r", "ACGT" * 200)], "saliency", "a")
 loaded = megabytes("VmRSS")
 zero = {"reference": "zero", "tolerance": None}
+peak(lstm, "integrated_gradients", steps=8, **zero)  # what the allocator keeps
 few = peak(lstm, "integrated_gradients", steps=8, **zero)
-print(few, peak(lstm, "integrated_gradients", steps=32, **zero))
+print(few, peak(lstm, "integrated_gradients", steps=64, **zero))
 tiles = peak(cnn, "saliency")
 with whole():
     print(peak(cnn, "saliency"), tiles)

@@ -10,6 +10,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -28,7 +29,7 @@ from basewise.errors import BasewiseError, ShardError
 __all__ = ["app", "main"]
 
 INCOMPLETE = 3
-(_WrongUsage,) = typer.BadParameter.__bases__  # of click, which newer releases of typer contain
+_WrongUsage: Any = typer.BadParameter.__bases__[0]  # of click, which newer typer contains
 
 app = typer.Typer(
     name="basewise",

@@ -61,6 +61,9 @@ def explain(
         Evaluated, typer.Option("--precision", help="What perturbed rows are evaluated with.")
     ] = Evaluated.FULL,
     seed: Annotated[int, typer.Option("--seed")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that holds something else.")
+    ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Say what it would cost, and write nothing.")
     ] = False,
@@ -115,8 +118,8 @@ def explain(
 
         with repeatable():
             cost = forecast(built, loaded, records, read_as, seed=seed)
-        shards = len(cut(built, loaded, records, loaded.device.type))
-        for line in table([Planned(loaded.name, explainer, cost, shards)]):
+        cuts = cut(built, loaded, records, loaded.device.type)
+        for line in table([Planned(loaded.name, explainer, cost, len(cuts))]):
             typer.echo(line)
         return
     source = checkpoint_folder(model)
@@ -126,6 +129,10 @@ def explain(
     parts = out.with_name(f"{out.name}.parts")
     if mark_of(out) == mark:
         Terminal().note(f"{out} holds all of this already.")
+    elif out.exists() and not overwrite:
+        raise ConfigError(
+            f"-o {out} is there and holds something else; give another name, or --overwrite."
+        )
     else:
         with Terminal().step(f"explain {read_as}", None) as bar:
             places = regions_of(loaded, records, read_as)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -70,9 +71,8 @@ def _pieces(job: Job) -> Iterator[_Piece]:
         for name, explainer in job.study.explainers.items():
             folder = place_of(job, model, name)
             job.lock["places"][f"{model}/{name}"] = str(folder.relative_to(job.folder))
-            cuts = cut_once(
-                folder, explainer, lambda m=model: job.models[m], job.explained, job.device
-            )
+            loaded = partial(job.models.__getitem__, model)
+            cuts = cut_once(folder, explainer, loaded, job.explained, job.device)
             for i, (some, at) in enumerate(zip(pieces(job.explained, cuts), cuts, strict=True)):
                 yield _Piece(model, name, part_of(folder, i), some, at.work)
     job.save_lock()
