@@ -32,12 +32,17 @@ check: $(VENV)/installed  ## style, format and strict types
 study: $(VENV)/installed  ## the promoter study on real GUE data
 	$(BIN)/basewise run studies/gue_promoters.toml --data $(DATA)
 
-benchmarks: $(VENV)/installed  ## every number of docs/benchmarks.md that this machine can make
+benchmarks: $(VENV)/installed  ## the numbers of docs/benchmarks.md that need no data but GUE
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/auditing.py $(DATA)
 	$(BIN)/python benchmarks/scanning.py
+	$(BIN)/python benchmarks/windows.py
 	$(BIN)/python benchmarks/regions.py
-	$(BIN)/python benchmarks/explainers.py
+	$(BIN)/python benchmarks/explainers.py own
+	$(BIN)/python benchmarks/explainers.py overhead --models cnn esm bert
+	$(BIN)/python benchmarks/accuracy.py --data $(DATA)
+	$(BIN)/python benchmarks/megabase.py --bases 1000000 --threads 2
+	for what in overhead resume workers; do $(BIN)/python benchmarks/scaling.py $$what; done
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/training.py --data $(DATA)
 	$(BIN)/python benchmarks/controls.py
