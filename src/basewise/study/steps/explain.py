@@ -173,7 +173,7 @@ class _Left:
             return said
         begin, work = self._first
         rest = (now - begin) * (self._work - self._done) / max(self._done - work, 1)
-        return f"{said}; about {duration(rest)} left"
+        return f"{said}; about {duration(rest)} left" if rest > 0 else said
 
     def _named(self, path: Path) -> str:
         return str(path.relative_to(self._job.folder))
