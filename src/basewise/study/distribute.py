@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import heapq
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from basewise.explainers.shards import SECONDS, WORK
 from basewise.study.backends import BACKENDS
-from basewise.study.backends.work import Backend, Failed, Outcome, Task, Workers
+from basewise.study.backends.work import Backend, Failed, Outcome, Task, Workers, cores
 
 __all__ = ["LOSSES", "TRIES", "distribute", "fitting"]
 
@@ -25,7 +24,7 @@ WAIT, LONGEST = 1.0, 60.0  # seconds before a task is tried again, twice as many
 def fitting(device: str, works: Sequence[int]) -> Backend:
     """Several processes for shards of so much work, where it is more than they need to start."""
     seconds = sum(works) / WORK[device] * SECONDS
-    several = len(os.sched_getaffinity(0)) > 1 and seconds > WORTHWHILE and len(works) > 1
+    several = cores() > 1 and seconds > WORTHWHILE and len(works) > 1
     found: Backend = BACKENDS.build("processes" if several else "local")
     return found
 

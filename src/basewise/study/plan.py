@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from basewise.explainers.forecast import Forecast, forecast
 from basewise.explainers.shards import cut, cuts_in
 from basewise.models.repeatable import repeatable
 from basewise.picture.words import duration
+from basewise.study.backends.work import cores
 from basewise.study.checked import check
 from basewise.study.owner import owner_of
 from basewise.study.records import drawn, to_explain
@@ -80,8 +80,7 @@ def plan(
 
 def _by_workers(seconds: float, shards: int) -> str:
     """How long it takes with two workers, with as many as this machine has cores, and with more."""
-    cores = len(os.sched_getaffinity(0))
-    numbers = sorted({2, cores, 16, 128} - {1})
+    numbers = sorted({2, cores(), 16, 128} - {1})
     return ", ".join(f"{duration(seconds / min(n, shards))} with {n}" for n in numbers)
 
 

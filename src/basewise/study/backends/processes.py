@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import Field
 
 from basewise.registry import component
-from basewise.study.backends.work import Failed, Outcome, Task, attempt
+from basewise.study.backends.work import Failed, Outcome, Task, attempt, cores
 
 __all__ = ["Processes"]
 
@@ -35,7 +35,7 @@ class Processes:
     @contextmanager
     def open(self, device: str) -> Iterator[_Pool]:
         devices = _accelerators() if device == "cuda" else 0
-        pool = _Pool(self.workers or devices or len(os.sched_getaffinity(0)), devices)
+        pool = _Pool(self.workers or devices or cores(), devices)
         try:
             yield pool
         finally:

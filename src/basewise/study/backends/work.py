@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Protocol
 
 from basewise.errors import BasewiseError
 
-__all__ = ["Backend", "Failed", "Outcome", "Task", "Workers", "attempt"]
+__all__ = ["Backend", "Failed", "Outcome", "Task", "Workers", "attempt", "cores"]
 
 
 class Task(Protocol):
@@ -60,6 +61,13 @@ class Backend(Protocol):
     """Gives workers for devices of a kind, `cpu` or `cuda`."""
 
     def open(self, device: str) -> AbstractContextManager[Workers]: ...
+
+
+def cores() -> int:
+    """Cores that this process may use; all there are where the system does not say."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def attempt(task: Task) -> Outcome:
