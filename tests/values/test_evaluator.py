@@ -14,7 +14,8 @@ from torch import Tensor, nn
 import basewise as bw
 from basewise.errors import CapabilityError, ConfigError, DataError
 from basewise.explainers import EXPLAINERS, MASKINGS, UNITS
-from basewise.models.batch import BatchSize, join
+from basewise.models.batch import join
+from basewise.models.batch_size import BatchSize
 from basewise.models.evaluator import Evaluator
 from basewise.models.reading import ALLOWED, as_target, probabilities, read
 from basewise.models.switchboards import BaseSwitch, TokenSwitch
@@ -256,12 +257,12 @@ def test_the_batch_size_grows_while_batches_take_no_time() -> None:
 
 def test_what_was_learnt_about_a_model_is_kept_for_it() -> None:
     model = tiny_cnn()
-    assert BatchSize.of(model) is BatchSize.of(replace(model, name="other"))
-    assert BatchSize.of(model) is not BatchSize.of(model, "backward")
-    assert BatchSize.of(model) is not BatchSize.of(tiny_cnn())
+    assert model.batch_size() is replace(model, name="other").batch_size()
+    assert model.batch_size() is not model.batch_size("backward")
+    assert model.batch_size() is not tiny_cnn().batch_size()
     fixed = replace(model, batch_tokens=77)
-    assert BatchSize.of(fixed).tokens == 77
-    assert BatchSize.of(model).largest == 1 << 13  # on a processor
+    assert fixed.batch_size().tokens == 77
+    assert model.batch_size().largest == 1 << 13  # on a processor
 
 
 def test_a_batch_that_was_too_small_to_tell_teaches_nothing() -> None:

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from basewise.errors import ConfigError, DataError, UnknownName
 from basewise.evaluate.bases import predict_label
-from basewise.models.model import Model, by_length
+from basewise.models.batch import by_length
+from basewise.models.model import Model
 from basewise.stats import Estimate, bootstrap
 from basewise.train.metrics import ratio
 from basewise.types import Bools, Floats, Record

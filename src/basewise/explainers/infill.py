@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from basewise.errors import CapabilityError
-from basewise.models.batch import BatchSize, borrowed
+from basewise.models.batch import borrowed
 from basewise.models.model import Model
 from basewise.models.switchboards import Switchboard, TokenSwitch, covering, present_spans
 from basewise.registry import component
@@ -184,5 +184,5 @@ class Filler:
             unit, at = np.nonzero(changed)
             off[:, at] = filled[unit, :, at].T
 
-        BatchSize.of(self.language).over(self.n_units, self.width, fill)
+        self.language.batch_size().over(self.n_units, self.width, fill)
         return off

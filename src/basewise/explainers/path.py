@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from basewise.errors import CapabilityError
-from basewise.models.batch import Batch, BatchSize
+from basewise.models.batch import Batch
 from basewise.models.evaluator import check_finite
 from basewise.models.gradient import frozen, value_and_gradient, value_at
 from basewise.types import Floats, Target
@@ -75,7 +75,7 @@ class Walker:
                 f"The {target} is 0 or 1 and has no gradient; read the log_odds or the logit."
             )
         self.model, self.target = model, target
-        self.size = BatchSize.of(model, "backward")
+        self.size = model.batch_size("backward")
 
     def integrate(self, paths: Sequence[Path], at: Floats, weight: Floats) -> tuple[Tensor, Tensor]:
         """Walk n paths of one width, from d references each.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from basewise.errors import CapabilityError, DataError
-from basewise.models.batch import BatchSize, borrowed, join
+from basewise.models.batch import borrowed, join
 from basewise.models.precision import Comparison, compared, halved, known, remember
 from basewise.models.switchboards import Variants
 from basewise.types import Floats, Target
@@ -55,7 +55,7 @@ class Evaluator:
 
     def __init__(self, model: Model, target: Target, question: str | None = None):
         self.model, self.target, self._question = model, target, question
-        self.size = BatchSize.of(model)
+        self.size = model.batch_size()
         self.undecided = model.precision != "full"
         self.comparison: Comparison | None = None
         self._full = model
@@ -105,7 +105,7 @@ class Evaluator:
         judged = replace(self.target, read=read_as)
         full = Evaluator(replace(self.model, precision="full"), judged)
         half = Evaluator(replace(full.model, network=network), judged)
-        half.size = BatchSize.of(self.model, "bfloat16")
+        half.size = self.model.batch_size("bfloat16")
         some = sample(asked)
         self.comparison = compared(
             self.model.network,
@@ -121,7 +121,7 @@ class Evaluator:
         """Go on in bfloat16, with this copy of the network or a new one, where that is sound."""
         self.undecided = False
         if self.model.precision == "bfloat16" or (self.comparison and self.comparison.worth_it):
-            self.size = BatchSize.of(self.model, "bfloat16")
+            self.size = self.model.batch_size("bfloat16")
             network = few or halved(self.model.network) or self.model.network
             self.model = replace(self.model, network=network, precision="full")
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import logging
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,15 +14,23 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from basewise.errors import CapabilityError, ConfigError, DataError, StoreError, WeightsError
-from basewise.models.batch import Batch, BatchSize, borrowed
+from basewise.errors import CapabilityError, ConfigError, DataError, WeightsError
+from basewise.models.batch import Batch, borrowed, by_length
+from basewise.models.batch_size import BatchSize, Work
+from basewise.models.card import (
+    checkpoint_licence,
+    head_of,
+    labels_of,
+    output_kind,
+    read_card,
+    tell,
+    write_card,
+)
 from basewise.models.foreign import FunctionNetwork, OneHotModule
-from basewise.models.hub import checkpoint_folder, licence_of
+from basewise.models.hub import checkpoint_folder
 from basewise.models.onehot import OneHotNetwork
 from basewise.models.reading import LANGUAGE_MODEL, Outputs, as_target, probabilities, read
 from basewise.registry import settings_of
-from basewise.sequence.alphabet import ILLEGAL, LETTERS, encode
-from basewise.store import write_text
 from basewise.tokenize import Tokenizer
 from basewise.tokenize.labelling import Labelling, spans_of
 from basewise.tokenize.nucleotide import Nucleotide
@@ -36,11 +41,6 @@ if TYPE_CHECKING:
     from basewise.models.checkpoints import Task
 
 __all__ = ["Model"]
-
-log = logging.getLogger("basewise")
-NUCLEOTIDE_TRANSFORMER = "CC BY-NC-SA 4.0"
-
-CARD = "basewise_model.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ class Model:
         folder = checkpoint_folder(source, revision)
         network = load_network(folder, head=head, labels=labels if head else None, pooling=pooling)
         read_adapters(network, folder)
-        card = _card(folder)
+        card = read_card(folder)
         embedding: Any = network.get_input_embeddings()
         rows = embedding.weight.shape[0]
         if tokenizer is None:
@@ -153,15 +153,15 @@ class Model:
                 f"{folder}: the tokenizer has {tokenizer.vocabulary_size} entries but the "
                 f"network's embedding only {rows} rows; give the tokenizer it was trained with."
             )
-        licence = card.get("licence") or _licence(folder)
+        licence = card.get("licence") or checkpoint_licence(folder)
         name = name or card.get("name") or (folder.name if folder == Path(source) else str(source))
-        _tell(name, licence)
+        tell(name, licence)
         return cls(
             network=network,
             tokenizer=tokenizer,
-            labels=_labels(folder, network, labels),
+            labels=labels_of(folder, network, labels),
             name=name,
-            outputs=_outputs(network),
+            outputs=output_kind(network),
             precision=precision,
             licence=licence,
             labelling=labelling or Labelling(**card.get("labelling", {})),
@@ -239,10 +239,10 @@ class Model:
             self.network.save_pretrained(folder, state_dict=apart)
         write_adapters(self.network, folder)
         self.tokenizer.save(folder)
-        card: dict[str, Any] = {"format": 1, "name": self.name, "licence": self.licence}
+        card: dict[str, Any] = {"name": self.name, "licence": self.licence}
         if self.labels_tokens:
             card["labelling"] = settings_of(self.labelling)
-        write_text(folder / CARD, json.dumps(card) + "\n")
+        write_card(folder, card)
 
     def renamed(self, name: str) -> Model:
         """The same model under another name."""
@@ -265,7 +265,7 @@ class Model:
     @property
     def labels_tokens(self) -> bool:
         """Whether the network gives labels of tokens, so that bases can be predicted."""
-        return _head(self.network) in ("token_classification", "ForTokenClassification")
+        return head_of(self.network) in ("token_classification", "ForTokenClassification")
 
     @property
     def parameters(self) -> int:
@@ -288,6 +288,10 @@ class Model:
                 "use a perturbation explainer such as 'kernel_shap', 'occlusion' or 'lime'."
             )
         return found  # type: ignore[no-any-return]
+
+    def batch_size(self, work: Work = "forward") -> BatchSize:
+        """How much a batch of such work may hold, with what earlier calls have learnt."""
+        return BatchSize.of(self.network, self.device, self.batch_tokens, work)
 
     def target(self, target: str | Target) -> Target:
         """The target named, read in this model's default way unless said otherwise.
@@ -484,101 +488,3 @@ class Model:
         licence = f", licence={self.licence!r}" if self.licence else ""
         labels = list(self.labels)
         return f"Model({self.name!r}, {kind}, labels={labels}, outputs={self.outputs}{licence})"
-
-
-def by_length(records: Sequence[Record]) -> list[tuple[Ints, Codes]]:
-    """Rows and codes (m, b) of the records of each length, shortest first.
-
-    Raises
-    ------
-    DataError
-        Naming the first record with a letter that is none of `ACGTN`.
-    """
-    lengths = np.array([len(record.sequence) for record in records])
-    found = []
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        text = "".join([records[i].sequence for i in rows.tolist()])
-        codes = encode(text).reshape(len(rows), length)
-        if (illegal := codes == ILLEGAL).any():
-            row, at = np.argwhere(illegal)[0]
-            record = records[rows[row]]
-            raise DataError(
-                f"Record {record.id!r}: letter {record.sequence[at]!r} at base {at} is not one of "
-                f"{LETTERS}; write unknown bases as N."
-            )
-        found.append((rows, codes))
-    return found
-
-
-def _head(network: nn.Module) -> str:
-    """What a network's logits say, by its configuration or the end of its class's name."""
-    said: str | None = getattr(getattr(network, "config", None), "head", None)
-    name = type(network).__name__
-    return said or name[max(name.find("For"), 0) :]
-
-
-def _outputs(network: PreTrainedModel) -> Outputs:
-    """What the logits of a network say, by its configuration or its class."""
-    head = _head(network)
-    if head.endswith(("_lm", "LM", "LMHeadModel")):
-        return "tokens"
-    return "values" if network.config.problem_type == "regression" else "logits"
-
-
-def _labels(folder: Path, network: PreTrainedModel, given: Sequence[str] | None) -> tuple[str, ...]:
-    """The names of a network's outputs; none where they are tokens."""
-    if _outputs(network) == "tokens":
-        if given is not None:
-            raise WeightsError(
-                f"{folder}: labels were given ({', '.join(given)}), but this is a language model; "
-                "load it with head='sequence_classification' for a new head with these labels."
-            )
-        return ()
-    config: Any = network.config
-    found = tuple(given or (config.id2label[i] for i in range(config.num_labels)))
-    if len(found) != config.num_labels:
-        raise WeightsError(
-            f"{folder}: {len(found)} labels were given ({', '.join(found)}), "
-            f"the network has {config.num_labels} outputs."
-        )
-    return found
-
-
-def _licence(folder: Path) -> str | None:
-    """The licence that the model card names, or that all checkpoints of an architecture share.
-
-    An ESM with the vocabulary of 6-mers is a Nucleotide Transformer; one that was trained from
-    scratch here is no ESM by its configuration.
-    """
-    from basewise.models.checkpoints import read_config
-
-    config = read_config(folder)
-    known = config.get("model_type") == "esm" and config.get("vocab_size") in (4105, 4107)
-    return licence_of(folder) or (NUCLEOTIDE_TRANSFORMER if known else None)
-
-
-def _tell(name: str, licence: str | None) -> None:
-    if licence is None:
-        return
-    restricted = re.search(r"\bnc\b|non.?commercial", licence, re.IGNORECASE)
-    log.log(
-        logging.WARNING if restricted else logging.INFO,
-        "%s: licence %s%s",
-        name,
-        licence,
-        "; not for commercial use" if restricted else "",
-    )
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    path = folder / CARD
-    if not path.exists():
-        return {}
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise StoreError(f"{path} is not JSON ({error}); save the model again.") from None
-    if card.get("format") != 1:
-        raise StoreError(f"{path} has format {card.get('format')!r}; this basewise reads format 1.")
-    return card

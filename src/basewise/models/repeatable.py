@@ -2,9 +2,9 @@
 
 A sum of floating-point numbers depends on the order of its terms, and so a value depends on how
 many rows share its batch and on how many threads share the work. Sizes that are found by timing
-(`batch.BatchSize`) therefore change the last bit from call to call. Inside `repeatable` nothing
-is timed: the size of a batch and the choice of bfloat16 follow from the kind of device, and a
-processor works with one thread; more of them is what more workers are for.
+(`batch_size.BatchSize`) therefore change the last bit from call to call. Inside `repeatable`
+nothing is timed: the size of a batch and the choice of bfloat16 follow from the kind of device, and
+a processor works with one thread; more of them is what more workers are for.
 """
 
 from __future__ import annotations

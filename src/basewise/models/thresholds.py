@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from basewise.errors import ConfigError, StoreError
-from basewise.models.model import CARD
-from basewise.store import write_text
+from basewise.models.card import CARD, read_card, write_card
 
 __all__ = ["keep_thresholds", "threshold_of"]
 
@@ -29,11 +26,11 @@ def keep_thresholds(folder: Path, thresholds: Mapping[str, float]) -> None:
     """
     for label, threshold in thresholds.items():
         _check(f"threshold of {label!r}", threshold)
-    card = _card(folder)
+    card = read_card(folder)
     if not card:
         raise StoreError(f"{folder} has no {CARD}; save the model with Model.save first.")
     kept = card.get("thresholds", {}) | {label: float(t) for label, t in thresholds.items()}
-    write_text(folder / CARD, json.dumps(card | {"thresholds": kept}) + "\n")
+    write_card(folder, card | {"thresholds": kept})
 
 
 def threshold_of(folder: Path, label: str, said: float | None = None) -> float:
@@ -47,7 +44,7 @@ def threshold_of(folder: Path, label: str, said: float | None = None) -> float:
     if said is not None:
         _check("threshold", said)
         return said
-    kept = _card(folder).get("thresholds", {})
+    kept = read_card(folder).get("thresholds", {})
     if label not in kept:
         known = ", ".join(f"{name} {value:g}" for name, value in kept.items()) or "none"
         raise ConfigError(
@@ -60,14 +57,3 @@ def threshold_of(folder: Path, label: str, said: float | None = None) -> float:
 def _check(name: str, threshold: float) -> None:
     if not 0 <= threshold <= 1:
         raise ConfigError(f"{name} = {threshold}: a number from 0 to 1 is needed.")
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    path = folder / CARD
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise StoreError(f"{path} is not JSON ({error}); save the model again.") from None
-    return card

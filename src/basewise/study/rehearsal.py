@@ -19,7 +19,8 @@ import numpy as np
 from basewise.errors import BasewiseError, ConfigError, UnknownName
 from basewise.evaluate.controls import Case, check_controls
 from basewise.explainers.regions import explain_regions
-from basewise.models.model import Model, by_length
+from basewise.models.batch import by_length
+from basewise.models.model import Model
 from basewise.study.study import Study
 from basewise.types import Attribution, Record
 

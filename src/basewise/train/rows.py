@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from basewise.errors import CapabilityError, DataError, UnknownName
-from basewise.models.model import Model, by_length
+from basewise.models.batch import by_length
+from basewise.models.model import Model
 from basewise.models.reading import LANGUAGE_MODEL
 from basewise.tokenize.labelling import IGNORED, label_bases, spans_of
 from basewise.types import BACKGROUND, Bools, Floats, Ints, Record
