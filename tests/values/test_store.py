@@ -1,5 +1,6 @@
 """Files are written whole or not at all, say what they are, and read back equal."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from basewise.errors import StoreError
 from basewise.store import (
     fingerprint,
     flaw_of,
+    join_attributions,
     read_attributions,
     read_frame,
     read_records,
@@ -76,6 +78,20 @@ def assert_equal(found, expected):
 def test_attributions_are_read_back_equal(tmp_path):
     write_attributions(tmp_path / "a.parquet", attributions())
     assert_equal(read_attributions(tmp_path / "a.parquet"), attributions())
+
+
+def test_files_joined_of_many_parts_are_read_back_equal_and_can_be_written_to(tmp_path):
+    """More rows than a batch of Arrow's, in several row groups, with and without each column."""
+    many = [replace(a, record_id=f"{i} {a.record_id}") for i in range(700) for a in attributions()]
+    for i in range(3):
+        write_attributions(tmp_path / f"{i}.parquet", many[i::3])
+    join_attributions(tmp_path / "all", [tmp_path / f"{i}.parquet" for i in range(3)], "mark")
+    found = read_attributions(tmp_path / "all")
+    assert_equal(found, many[0::3] + many[1::3] + many[2::3])
+    found[0].scores[0] = 7.0  # an array of its own
+    assert found[1].scores[0] != 7.0
+    write_attributions(tmp_path / "none", [])
+    assert read_attributions(tmp_path / "none") == []
 
 
 def test_records_are_read_back_equal(tmp_path):
