@@ -7,4 +7,10 @@ from basewise.registry import Registry
 
 __all__ = ["GRAMMARS", "ReadReport", "read", "read_report"]
 
-GRAMMARS = Registry("grammar", {"promoter": "basewise.data.grammar:PromoterGrammar"})
+GRAMMARS = Registry(
+    "grammar",
+    {
+        "motif": "basewise.data.planted:MotifGrammar",
+        "promoter": "basewise.data.grammar:PromoterGrammar",
+    },
+)
