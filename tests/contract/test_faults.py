@@ -3,6 +3,7 @@
 Whatever happens, the finished run has the bytes of one that was left in peace.
 """
 
+import itertools
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -395,35 +397,53 @@ def test_workers_end_with_a_driver_that_is_asked_to_stop(home: Home, undisturbed
     same(home, undisturbed)
 
 
+def phase(home: Home) -> str:
+    """What a run is at, by what lies in its folder."""
+    if not (home.run / "models" / "cnn").exists():
+        return "before explaining"
+    return "explaining" if len(home.parts()) < SHARDS else "after explaining"
+
+
+AGAIN = (["models", "attributions"], [], ["attributions"])
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(2))
 def test_fifty_kills_at_random_moments_of_one_study(
     undisturbed: Home, tmp_path: Path, seed: int
 ) -> None:
     """Of workers and of drivers, in training, explaining and everything after."""
-    home, rng, killed = Home(tmp_path / "home"), random.Random(seed), 0
+    home, rng, again = Home(tmp_path / "home"), random.Random(seed), itertools.cycle(AGAIN)
+    killed: Counter[tuple[str, str]] = Counter()
+    ended = 0
     while True:
         process = home.start("--workers", "2", fault="slow", mark=0.5)
-        end = time.monotonic() + rng.uniform(3, 14)
-        while killed < 50 and time.monotonic() < end and process.poll() is None:
+        end = time.monotonic() + rng.uniform(1, 14)
+        while killed.total() < 50 and time.monotonic() < end and process.poll() is None:
             time.sleep(rng.uniform(0.2, 2))
             if (pids := children(process)) and rng.random() < 0.6:
+                killed["worker", phase(home)] += 1
                 os.kill(rng.choice(pids), signal.SIGKILL)
-                killed += 1
-        if killed < 50 and process.poll() is None:
+        if killed.total() < 50 and process.poll() is None:
             workers = children(process)
+            killed["driver", phase(home)] += 1
             process.kill()
-            killed += 1
             process.communicate()
             assert gone(workers)
             continue
-        process.communicate(timeout=300)
-        assert process.returncode == 0
-        if killed >= 50:
+        _, said = process.communicate(timeout=300)
+        assert process.returncode == 0, said
+        if killed.total() >= 50:
             break
-        shutil.rmtree(home.run / "attributions")  # it was too quick: once more
-        shutil.rmtree(home.run / "metrics")
+        ended += 1
+        for part in next(again):  # it came to its end before fifty: some of it once more
+            shutil.rmtree(home.run / part)
+        for table in (home.run / "metrics").glob("*.parquet"):
+            table.unlink()
     same(home, undisturbed)
+    sys.stdout.write(f"\nseed {seed}: {dict(killed)}; it ended {ended} times between\n")
+    assert killed.total() == 50
+    assert {("worker", "explaining"), ("driver", "explaining")} <= set(killed)
 
 
 @pytest.fixture
