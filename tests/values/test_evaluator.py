@@ -385,3 +385,20 @@ def test_a_module_in_double_precision_is_read_in_double_precision() -> None:
         (a,) = bw.explain(model, rows_of((5,)), name, "score", **settings)
         np.testing.assert_allclose(a.scores, 0 if name == "occlusion" else 1e-9, atol=1e-15)
     assert set(seen) == {torch.double}
+
+
+def test_names_of_outputs_are_told_apart() -> None:
+    with pytest.raises(ConfigError, match="labels: 'a' stands there more than once; an output is"):
+        bw.Model.from_callable(lambda seqs: np.zeros((len(seqs), 3)), ["a", "b", "a"])
+
+
+@pytest.mark.parametrize("value", [-0.25, 1.5])
+def test_what_is_no_probability_is_not_read_as_one(value: float) -> None:
+    model = bw.Model.from_callable(
+        lambda seqs: [value] * len(seqs), ["a"], outputs="probabilities", name="mine"
+    )
+    said = rf"mine gave {value:g} where outputs='probabilities' promises numbers from 0 to 1; say"
+    with pytest.raises(DataError, match=said):
+        model.predict([bw.Record("r", "ACGT")])
+    with pytest.raises(DataError, match=said):
+        bw.explain(model, [bw.Record("r", "ACGT")], "occlusion", "a")

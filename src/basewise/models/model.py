@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Model"]
 
+ROUNDING = 1e-5  # by which a probability may miss the ends of its range
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -80,6 +82,13 @@ class Model:
     precision: Precision = "full"
     licence: str | None = None
     labelling: Labelling = field(default_factory=Labelling)
+
+    def __post_init__(self) -> None:
+        if twice := sorted({label for label in self.labels if self.labels.count(label) > 1}):
+            raise ConfigError(
+                f"labels: {', '.join(map(repr, twice))} stand{'s' * (len(twice) == 1)} there more "
+                "than once; an output is found by its name, so give each another one."
+            )
 
     # ---------------------------------------------------------------- making one
 
@@ -378,7 +387,17 @@ class Model:
         if mask is None and isinstance(self.network, OneHotNetwork):
             mask = torch.ones_like(batch.ids, dtype=torch.bool)  # pads in place are hidden bases
         found: Tensor = self.network(input_ids=batch.ids, attention_mask=mask).logits
+        if self.outputs == "probabilities":
+            self._check_probabilities(found)
         return found
+
+    def _check_probabilities(self, found: Tensor) -> None:
+        wrong = found[(found < -ROUNDING) | (found > 1 + ROUNDING)]
+        if len(wrong):
+            raise DataError(
+                f"{self.name} gave {float(wrong[0]):g} where outputs='probabilities' promises "
+                "numbers from 0 to 1; say outputs='logits' or 'values' if that is what they are."
+            )
 
     def _mean_over_tokens(self, found: Tensor, mask: Tensor | None) -> Tensor:
         if self.outputs == "tokens":
