@@ -174,10 +174,8 @@ def by_enumeration(made: MotifGrammar, sequence: str, error: float = 0.01) -> fl
                 if layout.ordered and own != sorted(own):
                     continue
                 every = [starts(name, s) for name, s in zip(names, slots, strict=True)]
-                for places in (
-                    zip(*every, strict=True) if made.regular else itertools.product(*every)
-                ):
-                    values.append(likelihood(list(zip(names, places, strict=True))))
+                ways = zip(*every, strict=True) if made.regular else itertools.product(*every)
+                values += [likelihood(list(zip(names, way, strict=True))) for way in ways]
             means.append(np.mean(values) if names else 1.0)
         either.append((1 - error) * np.mean(means) + error)
     return float(np.log(either[0] / either[1]))
