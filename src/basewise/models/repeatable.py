@@ -67,5 +67,6 @@ def agreed_tokens(device: torch.device, tokens: int | None = None) -> int:
 def faster_halved(device: torch.device) -> bool:
     """Whether a device calculates with bfloat16 itself, and so counts as faster with it."""
     if device.type == "cpu":
-        return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+        known = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not say
+        return bool(known.get("amx_bf16", False))
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
