@@ -14,7 +14,7 @@ import pytest
 
 import basewise as bw
 from basewise.cli import main
-from basewise.errors import CapabilityError, ConfigError, DataError
+from basewise.errors import CapabilityError, ConfigError, DataError, StoreError
 from basewise.evaluate.bases import base_metrics, base_scores
 from basewise.models.thresholds import threshold_of
 from basewise.report import SECTIONS, write_report
@@ -25,6 +25,7 @@ from basewise.study.plan import plan
 from basewise.study.results import Run
 from basewise.study.run import run_study
 from basewise.study.study import MODELS, load_study
+from basewise.tokenize.learning import learn_bpe
 
 WIDTH = 60
 SMALL = "hidden_size = 12, num_hidden_layers = 1, num_attention_heads = 2, intermediate_size = 16"
@@ -60,6 +61,7 @@ published = {{ caller = "calls.bed" }}
 label_sets = {{ others = "others.bed" }}
 prevalence = 0.001
 repeats = ["CG", "GC/AC"]
+genome = ["genome.fa"]
 
 [explainers.occlusion]
 units = {{ type = "windows", size = 10 }}
@@ -88,6 +90,7 @@ def task(folder: Path) -> None:
         elif i % 3 == 0:
             calls.append((start + 20, start + 26))
         rows.append(("c", start, start + WIDTH, split, interval, "".join(letters)))
+    (folder / "genome.fa").write_text(f">c\n{''.join(rng.choice(list('ACGT'), 30_000))}\n")
     columns = ["chrom", "start", "end", "split", "intervals", "sequence"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "windows.csv", index=False)
     for name, places in (("calls", calls), ("others", others)):
@@ -189,8 +192,13 @@ def test_every_labelled_region_is_explained_by_every_explainer(finished: Any) ->
 
 
 def test_repeats_are_where_the_boxes_are(finished: Any) -> None:
-    table = finished.bases("base_repeats").set_index(["of", "family"])
+    table = finished.bases("base_repeats").set_index(["background", "of", "family"])
+    assert set(table.index.unique("of")) == {"labels", *finished.models, "caller", "others"}
+    anywhere = table.loc[("genome", "labels", "CG")]
+    assert anywhere["enrichment"] > 3
+    table = table.loc["windows"]
     labels = table.loc[("labels", "CG")]
+    assert anywhere["share"] == labels["share"]
     assert labels["share"] == pytest.approx(0.8)  # GCGCGCGC of TGCGCGCGCA
     assert table.loc[("labels", "GC/AC"), "share"] >= 0.9  # and the last CA, or the first TG
     assert labels["q"] < 0.01
@@ -273,6 +281,7 @@ OF_SEQUENCES = "gives one label for a sequence and none for its bases"
         ),
         ('"box"\nwhere', '"background"\nwhere', DataError, "no test record has a stretch labelled"),
         ('"calls.bed"', '"none.bed"', DataError, r"none.bed does not exist \(\[bases\] caller ="),
+        ('"genome.fa"', '"none.fa"', DataError, r"none.fa does not exist \(\[bases\] genome ="),
         ('["CG", "GC/AC"]', '["CGT"]', ConfigError, r"\[bases\].*'CGT' is no family of repeats"),
         ("prevalence = 0.001", "prevalence = 2", ConfigError, r"\[bases\].*prevalence"),
         ("[bases]", "[controls]\n[bases]", ConfigError, r"\[controls\] cannot go with \[target\]"),
@@ -284,7 +293,7 @@ def test_what_is_refused(
 ) -> None:
     assert STUDY.count(old) == 1
     (tmp_path / "study.toml").write_text(STUDY.replace(old, new))
-    for name in ("windows.csv", "calls.bed", "others.bed"):
+    for name in ("windows.csv", "calls.bed", "others.bed", "genome.fa"):
         shutil.copy(home / name, tmp_path)
     with pytest.raises(error, match=said) as caught:
         run_study(load_study(tmp_path / "study.toml"), tmp_path / "run", tmp_path)
@@ -324,6 +333,33 @@ def test_every_language_model_labels_bases_from_scratch_and_from_a_checkpoint(
     as_it_is = MODELS.build({"type": "checkpoint", "path": str(tmp_path / "saved")})
     loaded = as_it_is.model("l", train, dev, tmp_path / "c", 1, lambda *_: None)
     np.testing.assert_allclose(loaded.predict_bases(dev[:1])[0], made.predict_bases(dev[:1])[0])
+
+
+VOCABULARY = 'tokenizer = { type = "bpe", file = "words/tokenizer.json", compact = true }'
+
+
+def test_a_published_vocabulary_is_looked_for_in_the_data_folder(
+    home: Path, tmp_path: Path
+) -> None:
+    records = load_study(home / "study.toml").data.splits(home, 0)["train"].records[:30]
+    whole = learn_bpe(
+        [record.sequence for record in records], 60, tmp_path / "words/tokenizer.json"
+    )
+    text = STUDY.replace("entries = 40", VOCABULARY)
+    text = text.replace("max_length = [3]", '"tokenizer.max_length" = [2, 4]')
+    (tmp_path / "study.toml").write_text(text)
+    study = load_study(tmp_path / "study.toml")
+    assert str(tmp_path) not in str(study.settings()), "a lock says what the file says"
+    for name, source in study.located(tmp_path).models.items():
+        if name == "base_cnn":
+            continue
+        model = source.untrained(name, records, tmp_path, 0)
+        longest = int(name[len("dnabert2-max_length")])
+        assert max(map(len, model.tokenizer.vocabulary()[5:])) == longest
+        assert model.tokenizer.vocabulary_size < whole.vocabulary_size
+    with pytest.raises(StoreError, match=r"bases0/words/tokenizer.json does not exist") as caught:
+        plan(study, home)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

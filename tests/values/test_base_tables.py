@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from basewise.biology.repeats import repeats_in_regions, run_bases
+from basewise.biology.repeats import repeats_in_genome, repeats_in_regions, run_bases
 from basewise.errors import ConfigError, DataError
 from basewise.evaluate.base_calls import labels_of, moved_labels, read_calls
 from basewise.evaluate.base_tokens import token_outcomes
@@ -150,7 +150,7 @@ def test_the_null_puts_regions_where_they_fit() -> None:
     # CGCG is a run; of CCGG only nothing is (its middle CG is two bases long).
     assert found["expected"] == pytest.approx(0.5, abs=0.03)
     assert found["p"] == pytest.approx(0.5, abs=0.03)
-    assert found["in_windows"] == pytest.approx(8 / 28)
+    assert found["in_background"] == pytest.approx(8 / 28)
     with pytest.raises(ConfigError, match="'CGA' is no family of repeats; write 'CG', 'CA' or 'GC"):
         run_bases("ACGT", "CGA")
 
@@ -162,6 +162,38 @@ def test_regions_of_neighbouring_records_are_two() -> None:
     assert found["regions"] == 2
     assert found["expected"] == 0
     assert found["p"] == pytest.approx(0.01)
+
+
+def test_regions_are_put_anywhere_in_a_genome_by_length_and_content(tmp_path: Path) -> None:
+    # Stretches of four with four G and C: CGCG is a run; of GGGG and CCGG none; NCGCG lacks one.
+    (tmp_path / "one.fa").write_text(">a\nTTTTCGCGTTTT\n>b\nTTTTGGGGTTTTNCGC\n")
+    (tmp_path / "two.fa").write_text(">c\nTTTTCCGGTTTT\n>short\nCGC\n")
+    genome = [tmp_path / "one.fa", tmp_path / "two.fa"]
+    records = [Record("x", "AAGCGCAA"), Record("y", "GCGCTATA")]
+    regions = {
+        "strong": [np.array(flags("..####..")), np.array(flags("####...."))],
+        "weak": [np.array(flags("........")), np.array(flags("....####"))],
+    }
+    found = repeats_in_genome(
+        records, regions, ["CG", "TA"], genome, least=4, draws=3000, seed=4
+    ).set_index(["of", "family"])
+    strong = found.loc[("strong", "CG")]
+    assert (strong["regions"], strong["bases"], strong["share"]) == (2, 8, 1.0)
+    assert strong["expected"] == pytest.approx(1 / 3, abs=0.02)
+    assert strong["p"] == pytest.approx(1 / 9, abs=0.02), "both regions drawn on the one run"
+    weak = found.loc[("weak", "TA")]
+    assert tuple(weak[["share", "share_low", "share_high"]]) == (1, 1, 1)
+    half = repeats_in_regions(
+        records,
+        {"both": [np.array(flags("..####..")), np.array(flags("....####"))]},
+        ["TA"],
+        least=4,
+    ).iloc[0]
+    assert tuple(half[["share", "share_low", "share_high"]]) == (0.5, 0, 1)
+    assert found.loc[("weak", "TA"), "expected"] == 0
+    known = 12 + 15 + 12 + 3
+    assert strong["in_background"] == pytest.approx(4 / known)
+    assert set(found["background"]) == {"genome"}
 
 
 # ------------------------------------------------------------------------------ drawing

@@ -8,12 +8,14 @@ purines and pyrimidines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from basewise.data.genome import Genome
 from basewise.errors import ConfigError
 from basewise.sequence.alphabet import (
     LETTERS,
@@ -23,28 +25,31 @@ from basewise.sequence.alphabet import (
     reverse_complement,
 )
 from basewise.sequence.shuffle import shuffle_dinucleotides
-from basewise.stats import benjamini_hochberg
+from basewise.stats import benjamini_hochberg, bootstrap
 from basewise.tokenize.labelling import runs
-from basewise.types import Bools, Floats, Ints, Record
+from basewise.types import Bools, Codes, Floats, Interval, Ints, Record
 
-__all__ = ["REPEATS", "check_family", "repeats_in_regions", "run_bases"]
+__all__ = ["REPEATS", "check_family", "repeats_in_genome", "repeats_in_regions", "run_bases"]
 
 REPEATS = (
     "of",
+    "background",
     "family",
     "regions",
     "bases",
     "share",
+    "share_low",
+    "share_high",
     "expected",
     "low",
     "high",
     "enrichment",
     "p",
     "q",
-    "in_windows",
+    "in_background",
     "in_shuffles",
 )
-"""Columns of `repeats_in_regions`."""
+"""Columns of `repeats_in_regions` and `repeats_in_genome`; `background`: `windows`, `genome`."""
 
 
 def check_family(family: str) -> None:
@@ -70,8 +75,12 @@ def run_bases(sequence: str, family: str, least: int = 8) -> Bools:
     least : int
         Bases of the shortest run.
     """
+    return _run_flags(encode(sequence), family, least)
+
+
+def _run_flags(codes: Codes, family: str, least: int) -> Bools:
+    """`run_bases` of codes."""
     check_family(family)
-    codes = encode(sequence)
     found = np.zeros(len(codes), bool)
     units = family.split("/")
     steps = {*units} | {one[1] + other[0] for one in units for other in units}
@@ -79,9 +88,9 @@ def run_bases(sequence: str, family: str, least: int = 8) -> Bools:
         allowed = np.zeros((len(LETTERS), len(LETTERS)), bool)
         for step in strand:
             allowed[tuple(encode(step))] = True
-        for start, end in runs(allowed[codes[:-1], codes[1:]]).tolist():
-            if end + 1 - start >= least:
-                found[start : end + 1] = True
+        stretches = runs(allowed[codes[:-1], codes[1:]])
+        for start, end in stretches[stretches[:, 1] + 1 - stretches[:, 0] >= least].tolist():
+            found[start : end + 1] = True
     return found
 
 
@@ -116,10 +125,12 @@ def repeats_in_regions(
     -------
     DataFrame
         By regions (`of`) and family: the number of `regions` and of their `bases`; the `share`
-        of those that lie in runs; the share `expected` under the null with the interval of 95 %
+        of those that lie in runs, with its bootstrap interval of 95 % over regions (`share_low`,
+        `share_high`); the share `expected` under the null with the interval of 95 %
         of its draws (`low`, `high`); `enrichment`, their ratio; p (one-sided, by the draws) and q
-        (Benjamini-Hochberg over the families); and the share of all bases in runs `in_windows`,
-        and `in_shuffles` of them, which keep every dinucleotide count.
+        (Benjamini-Hochberg over the families); and the share of all bases of these records that
+        lies in runs, `in_background`, and `in_shuffles` of them, which keep every dinucleotide
+        count.
     """
     rng = np.random.default_rng([seed, 5])
     runs_of = {f: _flags([r.sequence for r in records], f, least) for f in families}
@@ -134,19 +145,94 @@ def repeats_in_regions(
         counts = places.drawn(list(runs_of.values()), draws, rng)
         rows = []
         for (family, flags), count in zip(runs_of.items(), counts, strict=True):
-            observed = float(flags[inside].mean()) if inside.any() else float("nan")
-            null = count / max(int(inside.sum()), 1)
-            expected = float(null.mean())
-            low, high = np.quantile(null, [0.025, 0.975]).tolist()
-            enrichment = observed / expected if expected else float("inf")
-            p = float((1 + (null >= observed).sum()) / (1 + draws))
-            told = (name, family, len(places.regions), int(inside.sum()), observed, expected)
-            seen = (float(flags.mean()), by_chance[family])
-            rows.append((*told, low, high, enrichment, p, np.nan, *seen))
-        table = pd.DataFrame(rows, columns=list(REPEATS))
-        table["q"] = benjamini_hochberg(table["p"].to_numpy(float))
-        parts.append(table)
+            told = _told(name, family, places.regions, flags[inside], count, seed)
+            rows.append(told | {"in_background": flags.mean(), "in_shuffles": by_chance[family]})
+        parts.append(_table(rows, "windows"))
     return pd.concat([pd.DataFrame(columns=list(REPEATS)), *parts][1:], ignore_index=True)
+
+
+def repeats_in_genome(
+    records: Sequence[Record],
+    regions: Mapping[str, Sequence[Bools]],
+    families: Sequence[str],
+    genome: Sequence[Path],
+    *,
+    least: int = 8,
+    draws: int = 999,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """`repeats_in_regions` against places anywhere in a genome instead of in the same records.
+
+    Parameters
+    ----------
+    genome : sequence of Path
+        FASTA files, plain or gzip, of all that a region could have been in: it is put on a stretch
+        of the same length and number of G and C (or the nearest number that there is), without
+        unknown bases. Labelled stretches are among these places, of which no list is complete; so
+        an enrichment is too small rather than too large. Read one sequence at a time.
+
+    Returns
+    -------
+    DataFrame
+        As of `repeats_in_regions`; `in_background` is of the known bases of the genome, and
+        `in_shuffles` is not computed.
+    """
+    rng = np.random.default_rng([seed, 6])
+    runs_of = {f: _flags([r.sequence for r in records], f, least) for f in families}
+    record = np.repeat(np.arange(len(records)), [len(r.sequence) for r in records])
+    gc = np.isin(encode("".join(r.sequence for r in records)), [1, 2])
+    flat = {name: np.concatenate([np.zeros(0, bool), *each]) for name, each in regions.items()}
+    wanted = {name: _Places(inside, record, gc).regions for name, inside in flat.items()}
+    lengths = sorted({region.length for own in wanted.values() for region in own})
+    places = _GenomePlaces(genome, lengths)
+    counts, share = places.drawn(wanted, families, least, draws, rng)
+    parts = []
+    for name, inside in flat.items():
+        rows = []
+        for (family, flags), count in zip(runs_of.items(), counts[name], strict=True):
+            told = _told(name, family, wanted[name], flags[inside], count, seed)
+            rows.append(told | {"in_background": share[family], "in_shuffles": np.nan})
+        parts.append(_table(rows, "genome"))
+    return pd.concat([pd.DataFrame(columns=list(REPEATS)), *parts][1:], ignore_index=True)
+
+
+def _told(
+    name: str, family: str, regions: Sequence[_Region], flags: Bools, count: Floats, seed: int
+) -> dict[str, object]:
+    """What is seen of a family on the bases of regions, and expected by the bases in runs of each
+    draw of the null."""
+    bases, expected = len(flags), float(count.mean()) / max(len(flags), 1)
+    share, seen = (np.nan,) * 3, int(flags.sum())
+    if regions:
+        lengths = np.array([region.length for region in regions])
+        own = np.stack([np.add.reduceat(flags, np.cumsum(lengths) - lengths, dtype=int), lengths])
+        share = bootstrap(
+            lambda rows: float(rows[:, 0].sum() / rows[:, 1].sum()),
+            own.T,
+            rng=np.random.default_rng([seed, 7]),
+        )[:3]
+    low, high = (np.quantile(count, [0.025, 0.975]) / max(bases, 1)).tolist()
+    return {
+        "of": name,
+        "family": family,
+        "regions": len(regions),
+        "bases": bases,
+        "share": share[0],
+        "share_low": share[1],
+        "share_high": share[2],
+        "expected": expected,
+        "low": low,
+        "high": high,
+        "enrichment": share[0] / expected if expected else float("inf"),
+        "p": float((1 + (count >= seen).sum()) / (1 + len(count))),
+    }
+
+
+def _table(rows: Sequence[Mapping[str, object]], background: str) -> pd.DataFrame:
+    """The families of some regions, with q over them."""
+    table = pd.DataFrame(list(rows))
+    q = benjamini_hochberg(table["p"].to_numpy(float))
+    return table.assign(background=background, q=q)[list(REPEATS)]
 
 
 def _flags(sequences: Sequence[str], family: str, least: int) -> Bools:
@@ -209,3 +295,87 @@ class _Places:
         )
         starts, stop = starts[fits], stop[fits]
         return starts, self._gc[stop] - self._gc[starts]
+
+
+class _GenomePlaces:
+    """Where in a genome regions could have been: stretches of known bases, by length and G+C.
+
+    Twice over the genome: how many places every length and content has, then those that are
+    drawn. So memory holds one sequence.
+    """
+
+    def __init__(self, genome: Sequence[Path], lengths: Sequence[int]):
+        self._genome, self._lengths = genome, lengths
+        self._counts = {length: np.zeros(length + 1, np.int64) for length in lengths}
+        for codes in self._sequences():
+            for length, content in _contents(codes, lengths):
+                self._counts[length] += np.bincount(content, minlength=length + 2)[:-1]
+
+    def drawn(
+        self,
+        wanted: Mapping[str, Sequence[_Region]],
+        families: Sequence[str],
+        least: int,
+        draws: int,
+        rng: np.random.Generator,
+    ) -> tuple[dict[str, list[Floats]], dict[str, float]]:
+        """By name, for each family: bases in runs of all regions where they are put by chance,
+        (draws,); and by family the share of the known bases of the genome in runs."""
+        asked = self._ranks(wanted, draws, rng)
+        counts = {name: [np.zeros(draws) for _ in families] for name in wanted}
+        before = {length: np.zeros(length + 1, np.int64) for length in self._lengths}
+        inside, known = np.zeros(len(families)), 0
+        for codes in self._sequences():
+            flags = [_run_flags(codes, family, least) for family in families]
+            totals = [np.append(0, np.cumsum(each, dtype=np.int32)) for each in flags]
+            inside += [total[-1] for total in totals]
+            known += int((codes < 4).sum())
+            for length, content in _contents(codes, self._lengths):
+                for gc, of_names in asked[length].items():
+                    starts = np.flatnonzero(content == gc)
+                    first = before[length][gc]
+                    before[length][gc] += len(starts)
+                    for name, ranks in of_names.items():
+                        row, draw = np.nonzero((ranks >= first) & (ranks < first + len(starts)))
+                        at = starts[ranks[row, draw] - first]
+                        for total, count in zip(totals, counts[name], strict=True):
+                            count += np.bincount(draw, total[at + length] - total[at], draws)
+        return counts, dict(zip(families, (inside / max(known, 1)).tolist(), strict=True))
+
+    def _ranks(
+        self, wanted: Mapping[str, Sequence[_Region]], draws: int, rng: np.random.Generator
+    ) -> dict[int, dict[int, dict[str, Ints]]]:
+        """By length, content and name: which of the places of that kind are drawn, (m, draws) of
+        m regions, counted through the genome."""
+        found: dict[int, dict[int, dict[str, Ints]]] = {length: {} for length in self._lengths}
+        for name, regions in wanted.items():
+            for region in sorted(set(regions)):
+                there = np.flatnonzero(self._counts[region.length])
+                if not len(there):
+                    continue
+                gc = int(there[np.abs(there - region.gc).argmin()])
+                n, many = int(self._counts[region.length][gc]), regions.count(region)
+                ranks = rng.integers(0, n, (many, draws))
+                own = found[region.length].setdefault(gc, {})
+                own[name] = np.concatenate([own[name], ranks]) if name in own else ranks
+        return found
+
+    def _sequences(self) -> Iterator[Codes]:
+        for path in self._genome:
+            genome = Genome(path)
+            for name, length in genome.lengths.items():
+                yield encode(genome.fetch(Interval(name, 0, length)))
+
+
+def _contents(codes: Codes, lengths: Sequence[int]) -> Iterator[tuple[int, Ints]]:
+    """For each length, the G and C of the stretch from every base on; where it holds an unknown
+    base, one more than there can be."""
+    gc, unknown = (
+        np.append(np.int32(0), np.cumsum(each, dtype=np.int32))
+        for each in ((codes == 1) | (codes == 2), codes > 3)
+    )
+    for length in lengths:
+        if length <= len(codes):
+            content = gc[length:] - gc[:-length]
+            content[unknown[length:] > unknown[:-length]] = length + 1
+            yield length, content

@@ -39,6 +39,7 @@ _KINDS = {
 }
 _TONES = {"model": "model", "published": "down", "baseline": "baseline"}
 _TOP = 8
+_BACKGROUNDS = {"windows": "these windows", "genome": "the genome"}
 
 
 def _judged(run: Run) -> pd.DataFrame:
@@ -358,33 +359,50 @@ def _tokens(run: Run) -> list[Block]:
 
 
 def _repeats(run: Run) -> list[Block]:
-    found = having(
-        run.bases("base_repeats"), "of", "family", "share", "expected", "enrichment", "q"
-    )
+    found = having(run.bases("base_repeats"), "of", "background", "family", "enrichment", "q")
     if found.empty:
         return []
-    rows = [
-        (
-            f"({row.family})n",
-            "the labels" if row.of == "labels" else row.of,
-            quantity(row.regions),
-            percent(row.share),
-            f"{percent(row.expected)} ({percent(row.low)} to {percent(row.high)})",
-            number(row.enrichment),
-            p_value(row.q, ""),
-            f"{percent(row.in_windows)} / {percent(row.in_shuffles)}",
-        )
-        for row in rows_of(found)
+    backgrounds = [name for name in _BACKGROUNDS if name in set(found["background"])]
+    of = {"labels": "the labels"}
+    rows = []
+    for said, own in groups(found, ("family", "of")):
+        by = {row.background: row for row in rows_of(own)}
+        first = by[backgrounds[0]]
+        cells = [f"({said['family']})n", of.get(said["of"], said["of"])]
+        seen = f"{percent(first.share)} ({percent(first.share_low)} to {percent(first.share_high)})"
+        cells += [quantity(first.regions), seen]
+        for name in backgrounds:
+            row = by[name]
+            expected = f"{percent(row.expected)} ({percent(row.low)} to {percent(row.high)})"
+            cells += [expected, number(row.enrichment), p_value(row.q, "")]
+        rows.append(tuple(cells))
+    titles = [
+        title
+        for name in backgrounds
+        for title in (f"Expected in {_BACKGROUNDS[name]}", "Ratio", "q")
     ]
     return [
         SubHeading("Dinucleotide repeats"),
         Table(
-            "How much of the labelled, or called, bases lies in runs of at least eight bases of a "
-            "family of repeats, on either strand. Expected: the same regions put at random on "
-            "other stretches of these windows, of the same length and number of G and C; 95 % of "
-            "the draws in brackets. The last column: all bases of the windows in such runs, and of "
-            "their dinucleotide shuffles.",
-            ("Family", "Regions of", "Regions", "Share", "Expected", "Ratio", "q", "Windows"),
+            "How much of the labelled, or called, bases of the test windows lies in runs of at "
+            "least eight bases of a family of repeats, on either strand. Expected: the same "
+            "regions put at random on other stretches of the same length and number of G and C, "
+            f"of {listing(map(_BACKGROUNDS.__getitem__, backgrounds))}. In brackets the bootstrap "
+            "interval over regions, and 95 % of the draws.",
+            ("Family", "Regions of", "Regions", "Share", *titles),
             rows,
         ),
+        Text(_everywhere(found)),
     ]
+
+
+def _everywhere(found: pd.DataFrame) -> str:
+    """How much of all bases is such runs, by background."""
+    said = []
+    for about, own in groups(found, ("background", "family")):
+        row = rows_of(own)[0]
+        shuffled = row.in_shuffles
+        more = "" if np.isnan(shuffled) else f" (of their shuffles {percent(shuffled)})"
+        where = _BACKGROUNDS[about["background"]]
+        said.append(f"({row.family})n {percent(row.in_background)} of {where}{more}")
+    return f"Of all bases, runs are: {listing(said)}."

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from basewise.biology.repeats import REPEATS, repeats_in_regions
+from basewise.biology.repeats import REPEATS, repeats_in_genome, repeats_in_regions
 from basewise.evaluate.base_calls import MOVES, labels_of, moved_labels, read_calls
 from basewise.evaluate.base_tokens import token_outcomes
 from basewise.evaluate.bases import (
@@ -184,7 +184,7 @@ def tables(
         ),
         "metrics/base_calibration": pd.concat([_calibrated(each) for each in scored]),
         "metrics/base_curves": pd.concat([_curve(each) for each in scored]),
-        "metrics/base_repeats": _repeats(regions, settings, test, seed),
+        "metrics/base_repeats": _repeats(regions | calls, settings, test, root, seed),
         "rankings/base_tokens": tokens,
         "rankings/base_kmers": _ranked(tokens, seed),
         "predictions/base_calls": _intervals(regions | calls, test),
@@ -241,12 +241,17 @@ def _repeats(
     regions: Mapping[tuple[str, str], list[Bools]],
     settings: Bases,
     test: Sequence[Record],
+    root: Path | None,
     seed: int,
 ) -> pd.DataFrame:
     if not settings.repeats:
         return pd.DataFrame(columns=list(REPEATS))
     named = {name: inside for (name, _), inside in regions.items()}
-    return repeats_in_regions(test, named, settings.repeats, seed=seed)
+    parts = [repeats_in_regions(test, named, settings.repeats, seed=seed)]
+    if settings.genome:
+        genome = settings.genome_files(root)
+        parts.append(repeats_in_genome(test, named, settings.repeats, genome, seed=seed))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _tokens(

@@ -61,7 +61,9 @@ def check(study: Study, records: Mapping[str, Sequence[Record]], root: Path | No
                     f"Record {record.id!r} of {split} has the class {record.label!r}, which no "
                     f"training record has; theirs are {', '.join(labels)}."
                 )
-    for name, path in study.bases.files(root).items():
+    named = [*study.bases.files(root).items()]
+    named += [("genome", path) for path in study.bases.genome_files(root)]
+    for name, path in named:
         if not path.exists():
             raise DataError(
                 f"{path} does not exist ([bases] {name} = {path.name!r}); say where the data lie "

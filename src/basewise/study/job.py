@@ -33,7 +33,9 @@ class Job:
 
     Attributes
     ----------
-    study, folder, data, watcher, backend
+    study : Study
+        As given to `run_study`, its models' files looked for in `data`.
+    folder, data, watcher, backend
         As given to `run_study`.
     device : str
         What explaining is done on: `cuda` where torch sees an accelerator, or `cpu`.
@@ -57,9 +59,10 @@ class Job:
         watcher: Watcher,
         backend: Backend | None = None,
     ):
-        self.study, self.folder, self.data, self.watcher = study, folder, data, watcher
+        self.study, self.folder = study.located(data), folder
+        self.data, self.watcher = data, watcher
         self.backend, self.seed = backend, study.about.seed
-        self.origins = {name: source.origin() for name, source in study.models.items()}
+        self.origins = {name: source.origin() for name, source in self.study.models.items()}
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.run = Run(folder)
         self.log = Log(folder / "log.jsonl")

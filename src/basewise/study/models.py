@@ -39,12 +39,9 @@ __all__ = [
     "CnnLstm",
     "Dnabert2",
     "Gena",
-    "Graph",
     "HyenaDna",
     "NucleotideTransformer",
-    "Recurrent",
     "Source",
-    "UNet",
     "files_digest",
 ]
 
@@ -57,6 +54,9 @@ class Source(Protocol):
     @property
     def of_bases(self) -> bool:
         """Whether the model is known to label bases, and learns from labelled stretches."""
+
+    def located(self, root: Path | None) -> Source:
+        """The same, the files that it names looked for in the data folder of the run."""
 
     def origin(self) -> str:
         """What the model depends on beside the settings, the data and the seed."""
@@ -145,6 +145,9 @@ class FromScratch(ABC):
     @model_validator(mode="after")
     def _stages_are_settings(self) -> FromScratch:
         _stages(self.training, self.stages)
+        return self
+
+    def located(self, root: Path | None) -> FromScratch:
         return self
 
     def origin(self) -> str:
@@ -261,27 +264,6 @@ class BaseUNet(BaseNetwork):
     type_: ClassVar[str] = "basewise-unet"
 
 
-@component
-class UNet(BaseCnn):
-    """The one-hot U-Net with a label for every base; it reads far around each."""
-
-    type_: ClassVar[str] = "basewise-unet"
-
-
-@component
-class Recurrent(BaseCnn):
-    """The LSTM with a label for every base (DeepZ's kind), as published or over sequences."""
-
-    type_: ClassVar[str] = "basewise-recurrent"
-
-
-@component
-class Graph(BaseCnn):
-    """The graph network on the chain of bases, with a label for every base (GraphZ's kind)."""
-
-    type_: ClassVar[str] = "basewise-graph"
-
-
 SMALL = {
     "hidden_size": 128,
     "num_hidden_layers": 4,
@@ -304,8 +286,8 @@ class LanguageModel(FromScratch):
         `threshold`, `comparison`; see `basewise.tokenize.labelling.Labelling`.
     tokenizer : table or None
         Instead of the architecture's own, such as `{ type = "kmer", k = 6 }`. For byte pairs
-        either a file, `{ type = "bpe", file = "tokenizer.json" }`, or, without a table, a
-        vocabulary learned on the training sequences.
+        either a file, `{ type = "bpe", file = "tokenizer.json" }`, relative to the data folder
+        that the run is given, or, without a table, a vocabulary learned on the training sequences.
     entries : int
         Of a learned vocabulary of byte pairs.
     max_length : int or None
@@ -331,6 +313,9 @@ class LanguageModel(FromScratch):
 
     def _of_bases(self) -> Labelling | None:
         return self.labelling if self.head == "token_classification" else None
+
+    def located(self, root: Path | None) -> LanguageModel:
+        return replace(self, tokenizer=_located(self.tokenizer, root))
 
     def _tokenizer(self, train: Sequence[Record], folder: Path) -> Tokenizer:
         if self.tokenizer is None:
@@ -405,7 +390,7 @@ class Checkpoint:
     revision : str or None
         Commit, tag or branch of a hub repository.
     tokenizer : table or None
-        Instead of the one found beside the weights.
+        Instead of the one found beside the weights; a file of it is relative to the data folder.
     labels : list of str or None
         Names of the outputs of a model used as it is, in their order, where its
         configuration has others.
@@ -448,6 +433,9 @@ class Checkpoint:
     @property
     def of_bases(self) -> bool:
         return self.training is not None and self.head == "token_classification"
+
+    def located(self, root: Path | None) -> Checkpoint:
+        return replace(self, tokenizer=_located(self.tokenizer, root))
 
     def origin(self) -> str:
         weights = files_digest(checkpoint_folder(self.path, self.revision))
@@ -495,6 +483,13 @@ class Checkpoint:
                 pooling=self.pooling,
                 name=name,
             )
+
+
+def _located(settings: dict[str, Any] | None, root: Path | None) -> dict[str, Any] | None:
+    """Settings whose file, if they name one, is looked for in the folder."""
+    if root is None or not settings or "file" not in settings:
+        return settings
+    return settings | {"file": str(root / settings["file"])}
 
 
 def _vocabulary_digest(settings: Mapping[str, Any] | None) -> str:

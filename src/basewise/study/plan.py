@@ -52,6 +52,7 @@ def plan(
     BasewiseError
         As the run would, of the data, of a model, or of an explainer with a model.
     """
+    study = study.located(data)
     splits = study.data.splits(data, study.about.seed)
     records = {name: split.records for name, split in splits.items()}
     check(study, records, data)

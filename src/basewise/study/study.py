@@ -64,11 +64,8 @@ MODELS = Registry(
         "cnn_lstm": "basewise.study.models:CnnLstm",
         "dnabert2": "basewise.study.models:Dnabert2",
         "gena": "basewise.study.models:Gena",
-        "graph": "basewise.study.models:Graph",
         "hyenadna": "basewise.study.models:HyenaDna",
         "nucleotide_transformer": "basewise.study.models:NucleotideTransformer",
-        "recurrent": "basewise.study.models:Recurrent",
-        "unet": "basewise.study.models:UNet",
     },
 )
 
@@ -146,13 +143,21 @@ class Bases:
     prevalence : float or None
         The share of labelled bases in the genome, to which metrics are projected too.
     repeats : list of str
-        Families of dinucleotide repeats that regions are examined for: `CG`, `CA`, `GC/AC`.
+        Families of dinucleotide repeats that regions are examined for: `CG`, `CA`, `GC/AC`;
+        against other places of the test windows with as many G and C.
+    genome : list of str
+        FASTA files, plain or gzip: against places anywhere in these too.
     """
 
     published: dict[str, str] = Field(default_factory=dict)
     label_sets: dict[str, str] = Field(default_factory=dict)
     prevalence: Annotated[float, Field(gt=0, lt=1)] | None = None
     repeats: tuple[str, ...] = ()
+    genome: tuple[str, ...] = ()
+
+    def genome_files(self, root: Path | None) -> list[Path]:
+        """The genome, in the folder that paths are relative to."""
+        return [(root or Path()) / file for file in self.genome]
 
     def files(self, root: Path | None) -> dict[str, Path]:
         """The BED files by name, in the folder that paths are relative to."""
@@ -246,6 +251,11 @@ class Study:
     controls: Controls
     faithfulness: Faithfulness | None
     file: str = ""  # the name of its file, where it has one: what a run's folder knows it by
+
+    def located(self, root: Path | None) -> Study:
+        """The study with the files that its models name looked for in the data folder."""
+        models = {name: source.located(root) for name, source in self.models.items()}
+        return dataclasses.replace(self, models=models)
 
     def settings(self) -> dict[str, Any]:
         """The study as tables, every default filled in; `study_from` builds it again."""

@@ -17,7 +17,7 @@ STEPS = {
     "audit": 1,
     "train": 1,
     "predict": 1,
-    "bases": 1,
+    "bases": 2,
     "explain": 2,
     "evaluate": 2,
     "compare": 2,
