@@ -15,6 +15,7 @@ from basewise.cli import main
 from basewise.models.base_cnn import BaseCnn, BaseCnnConfig
 from basewise.models.thresholds import keep_thresholds, threshold_of
 from basewise.tokenize.nucleotide import Nucleotide
+from basewise.train.training import Training
 
 CODE = "from basewise.cli import main; main()"
 SIZES = {"chr1": 90_000, "chr2": 120_000, "chr3": 150_000}
@@ -51,6 +52,26 @@ def predict(monkeypatch, capsys):
         return stop.value.code or 0, " ".join(capsys.readouterr().err.split())
 
     return run
+
+
+def test_a_model_saved_again_keeps_its_thresholds_and_one_trained_again_does_not(
+    home, tmp_path, predict
+):
+    model = bw.Model.load(home / "model")
+    model.save(tmp_path / "again")
+    assert threshold_of(tmp_path / "again", "box") == threshold_of(home / "model", "box")
+    bed = ["-o", tmp_path / "a.bw", "--bed", tmp_path / "a.bed"]
+    assert predict(home / "g.fa", "--model", tmp_path / "again", *bed)[0] == 0
+    (tmp_path / "a.bed").unlink()
+    records = [
+        bw.Record(f"r{i}", "ACGTTGCA" * 4, "box", truth=(bw.Span(4 + i, 9 + i, "box"),))
+        for i in range(4)
+    ]
+    training = Training(epochs=1, batch_size=4, precision="fp32")
+    trained = training.train(model, records, records, tmp_path / "checkpoints").model
+    trained.save(tmp_path / "trained")
+    code, said = predict(home / "g.fa", "--model", tmp_path / "trained", *bed)
+    assert (code, "keeps no threshold for 'box'" in said) == (2, True), said
 
 
 def test_a_genome_becomes_a_bigwig_and_a_bed_also_after_a_kill(home, tmp_path, predict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -71,6 +71,9 @@ class Model:
         Of the checkpoint, where it names one; kept by what is trained from it.
     labelling : Labelling
         How labels of bases and of tokens become each other, where the network labels tokens.
+    thresholds : mapping of str to float
+        From which probability on a base is called, by label, where that was chosen; see
+        `basewise.models.thresholds`. Training a model forgets them.
     """
 
     network: nn.Module
@@ -82,6 +85,7 @@ class Model:
     precision: Precision = "full"
     licence: str | None = None
     labelling: Labelling = field(default_factory=Labelling)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if twice := sorted({label for label in self.labels if self.labels.count(label) > 1}):
@@ -174,6 +178,7 @@ class Model:
             precision=precision,
             licence=licence,
             labelling=labelling or Labelling(**card.get("labelling", {})),
+            thresholds={} if head else card.get("thresholds", {}),
         )
 
     @classmethod
@@ -251,6 +256,8 @@ class Model:
         card: dict[str, Any] = {"name": self.name, "licence": self.licence}
         if self.labels_tokens:
             card["labelling"] = settings_of(self.labelling)
+        if self.thresholds:
+            card["thresholds"] = dict(self.thresholds)
         write_card(folder, card)
 
     def renamed(self, name: str) -> Model:

@@ -49,8 +49,9 @@ def prune_model(model: Model, max_length: int, compact: bool = True) -> Model:
         )
     tokenizer = prune_bpe(model.tokenizer, max_length, compact)
     if not compact:
-        return replace(model, tokenizer=tokenizer)
-    return replace(model, tokenizer=tokenizer, network=_shrunk(model.network, tokenizer))
+        return replace(model, tokenizer=tokenizer, thresholds={})
+    network = _shrunk(model.network, tokenizer)
+    return replace(model, tokenizer=tokenizer, network=network, thresholds={})
 
 
 def _shrunk(network: PreTrainedModel, tokenizer: Bpe) -> PreTrainedModel:

@@ -15,7 +15,7 @@ def keep_thresholds(folder: Path, thresholds: Mapping[str, float]) -> None:
     """Write thresholds, by label, into the card of a saved model.
 
     They are chosen on data the model was not trained on; see
-    `basewise.evaluate.bases.choose_threshold`. Saving the model again leaves them out.
+    `basewise.evaluate.bases.choose_threshold`. A model that is loaded from there has them.
 
     Raises
     ------

@@ -217,7 +217,9 @@ class Training:
             progress=progress,
         )
         network = self.lora.finish(fitted.network) if self.lora else fitted.network
-        return Trained(replace(model, network=network), fitted.history, fitted.best_epoch)
+        return Trained(
+            replace(model, network=network, thresholds={}), fitted.history, fitted.best_epoch
+        )
 
     def fit(
         self,
