@@ -49,7 +49,8 @@ def overhead(n: int = 2000) -> None:
 
     from basewise.data.grammar import PromoterGrammar
     from basewise.explainers import EXPLAINERS
-    from basewise.explainers.shards import cut_once, explain_again, flawed_part, part_of, pieces
+    from basewise.explainers.parts import flawed_part, part_of, pieces
+    from basewise.explainers.shards import cut_once, explain_again
     from basewise.store import attribution_bytes, write_bytes
     from basewise.study.models import Cnn
 

@@ -11,16 +11,18 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from basewise.errors import StoreError
 from basewise.types import Attribution, Interval, Record, Span, Target
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "attribution_bytes",

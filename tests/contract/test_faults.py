@@ -25,7 +25,7 @@ from basewise.explainers import shards
 from basewise.models.cnn import CnnForSequenceClassification
 from basewise.study import distribute as distributing
 from basewise.study import load_study, open_run, run_study
-from basewise.study.plan import progress_of
+from basewise.study.status import progress_of
 from basewise.study.watch import Silent
 
 DRIVER = Path(__file__).parents[1] / "fault_driver.py"

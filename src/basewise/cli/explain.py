@@ -89,8 +89,9 @@ def explain(
     from basewise.drawing import check_format
     from basewise.errors import ConfigError
     from basewise.explainers import EXPLAINERS
+    from basewise.explainers.parts import part_of, pieces
     from basewise.explainers.regions import check_some, regions_of
-    from basewise.explainers.shards import RULE, Shard, cut, cut_once, part_of, pieces
+    from basewise.explainers.shards import RULE, Shard, cut, cut_once
     from basewise.models.hub import checkpoint_folder
     from basewise.models.model import Model
     from basewise.models.repeatable import repeatable
@@ -169,7 +170,7 @@ def explain(
 def _make(shards: list[Shard], works: list[int], progress: _Progress) -> None:
     """Write the part file of every shard that has none, in several processes if it takes long."""
     from basewise.errors import CapabilityError, ShardError
-    from basewise.explainers.shards import flawed_part
+    from basewise.explainers.parts import flawed_part
     from basewise.store import read_attributions, write_bytes
     from basewise.study.backends.work import Failed
     from basewise.study.distribute import distribute, fitting

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from basewise.study import Run
+    from basewise.study import Run, Study
 
 __all__ = ["check", "run", "status"]
 
@@ -41,19 +41,33 @@ def run(
     with (it was stopped, a disk was full, shards failed); with 2 when the study or its data are
     wrong.
     """
+    from basewise.study import load_study
+    from basewise.study.finished import inputs, recognised, remember
+
+    given = inputs(study, data)
+    folder = out / given.name
+    said = recognised(folder, given)
+    if said is None:
+        said = _run(load_study(study), folder, data, _backend(backend, workers, address))
+        remember(folder, given, inputs(study, data), said)
+    else:
+        typer.echo("basewise: finished before, and no byte has changed since.", err=True)
+    for line in said:
+        typer.echo(line)
+    typer.echo(folder / "report" / "index.html")
+
+
+def _run(study: Study, folder: Path, data: Path | None, backend: Any) -> list[str]:
+    """Run a study and write its report; gives what there is to say of it."""
     from basewise.cli.progress import Terminal
     from basewise.report import write_report
-    from basewise.study import load_study, run_study
+    from basewise.study import run_study
 
-    loaded = load_study(study)
-    folder = out / loaded.about.name
     watcher = Terminal()
-    done = run_study(loaded, folder, data, watcher, _backend(backend, workers, address))
+    done = run_study(study, folder, data, watcher, backend)
     with watcher.step("report", None):
-        page = write_report(folder)
-    for line in _quality(done):
-        typer.echo(line)
-    typer.echo(page)
+        write_report(folder)
+    return _quality(done)
 
 
 def _backend(name: str | None, workers: int | None, address: str | None) -> dict[str, Any] | None:
@@ -106,7 +120,7 @@ def check(
 def status(folder: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
     """Say what a run has finished and what is left."""
     from basewise.study import open_run
-    from basewise.study.plan import progress_of
+    from basewise.study.status import progress_of
 
     for line in progress_of(open_run(folder)):
         typer.echo(line)

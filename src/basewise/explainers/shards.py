@@ -11,18 +11,19 @@ import functools
 import gc
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from basewise.errors import CapabilityError
 from basewise.explainers import EXPLAINERS
+from basewise.explainers.parts import CUTS, Cut, cuts_in
 from basewise.explainers.regions import explain_regions
 from basewise.models.repeatable import MemoryRanOut, agreed_tokens, repeatable
-from basewise.store import attribution_bytes, flaw_of, write_text
+from basewise.store import attribution_bytes, write_text
 from basewise.types import Attribution, Precision, Record, Target
 
 if TYPE_CHECKING:
@@ -32,19 +33,13 @@ __all__ = [
     "RULE",
     "SECONDS",
     "WORK",
-    "Cut",
     "Shard",
     "cut",
     "cut_once",
-    "cuts_in",
     "explain_again",
-    "flawed_part",
-    "part_of",
-    "pieces",
 ]
 
 log = logging.getLogger("basewise")
-CUTS = "shards.json"
 
 WORK, SECONDS = {"cpu": 10**12, "cuda": 10**14}, 20.0
 """Of a shard, by the kind of device: evaluations x bases x weights; and what that takes, about."""
@@ -152,13 +147,6 @@ def _once(progress: Callable[[Attribution], None]) -> Callable[[Attribution], No
     return tell
 
 
-class Cut(NamedTuple):
-    """So many records of so much work make a shard."""
-
-    records: int
-    work: int
-
-
 def cut(explainer: Any, model: Model, records: Sequence[Record], device: str) -> list[Cut]:
     """Cut records, in their order, into shards of as much work as `WORK` says, or one record."""
     weights = sum(weight.numel() for weight in model.network.parameters())
@@ -182,34 +170,3 @@ def cut_once(
         found = cut(explainer, model(), records, device)
         write_text(folder / CUTS, json.dumps(found))
     return found
-
-
-def cuts_in(folder: Path) -> list[Cut]:
-    """The shards that a folder of part files is for; none where nothing was begun."""
-    try:
-        return [Cut(*each) for each in json.loads((folder / CUTS).read_text(encoding="utf-8"))]
-    except (FileNotFoundError, ValueError):
-        return []
-
-
-def pieces(records: Sequence[Record], cuts: Iterable[Cut]) -> Iterator[tuple[Record, ...]]:
-    """The records of each shard."""
-    at = 0
-    for n, _ in cuts:
-        yield tuple(records[at : at + n])
-        at += n
-
-
-def part_of(folder: Path, i: int) -> Path:
-    """The file of the shard i."""
-    return folder / f"part-{i:05d}.parquet"
-
-
-def flawed_part(path: Path) -> str | None:
-    """Why a part file has to be made: it is `missing`, or what is wrong; None if it is whole."""
-    try:
-        return flaw_of(path)
-    except FileNotFoundError:
-        return "missing"
-    except OSError as error:  # it may not be read, or the disk has lost it
-        return f"unreadable ({error.strerror})"

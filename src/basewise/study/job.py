@@ -16,6 +16,7 @@ from basewise.models.model import Model
 from basewise.store import fingerprint, write_frame, write_text
 from basewise.study.backends.work import Backend
 from basewise.study.datasets import Split
+from basewise.study.finished import LIBRARIES
 from basewise.study.ledger import Ledger
 from basewise.study.results import Run
 from basewise.study.steps import STEPS
@@ -24,8 +25,6 @@ from basewise.study.watch import Log, Step, Watcher
 from basewise.types import Record
 
 __all__ = ["Job"]
-
-LIBRARIES = ("basewise", "numpy", "torch", "transformers", "tokenizers", "scikit-learn")
 
 
 class Job:

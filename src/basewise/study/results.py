@@ -45,7 +45,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 import pyarrow as pa
 
 from basewise.errors import MissingExtra, StoreError, UnknownName
@@ -53,6 +52,8 @@ from basewise.store import attribution_table, read_attributions, read_frame, rea
 from basewise.types import Attribution, Record
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from basewise.checks import Audit
 
 __all__ = ["Run", "open_run"]
@@ -181,6 +182,8 @@ class Run:
         or loading, also over several attempts), device."""
         found = {name: self._json(f"metrics/training/{name}.json") for name in self.models}
         rows = [{"model": name} | said for name, said in found.items() if said]
+        import pandas as pd
+
         return pd.DataFrame(rows) if self.holds("train") else pd.DataFrame()
 
     @property
@@ -306,6 +309,8 @@ class Run:
 
     def frame(self, name: str, schema: str, step: str) -> pd.DataFrame:
         """A table of the run; empty if the step that writes it has not run."""
+        import pandas as pd
+
         path = self.folder / f"{name}.parquet"
         return read_frame(path, schema) if path.exists() and self.holds(step) else pd.DataFrame()
 

@@ -39,6 +39,7 @@ __all__ = [
     "Controls",
     "Study",
     "load_study",
+    "read_tables",
     "study_from",
 ]
 
@@ -303,6 +304,21 @@ def load_study(path: str | Path) -> Study:
         not allowed; the message names the file and the nearest known name.
     """
     path = Path(path)
+    file, tables = read_tables(path)
+    try:
+        return dataclasses.replace(study_from(tables), file=file)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def read_tables(path: Path) -> tuple[str, dict[str, Any]]:
+    """The name that the study of a file goes by, and its tables as they are written there.
+
+    Raises
+    ------
+    ConfigError
+        For a missing file or one that is not TOML, or no lock of a run.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -319,14 +335,10 @@ def load_study(path: str | Path) -> Study:
         raise ConfigError(f"{path}: {error}{advice}") from None
     except ValueError as error:
         raise ConfigError(f"{path}: {error}.") from None
-    file = path.name
-    if path.suffix == ".json":
-        file = tables.get("file", "") if isinstance(tables, dict) else ""
-        tables = _of_lock(path, tables)
-    try:
-        return dataclasses.replace(study_from(tables), file=file)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    if path.suffix != ".json":
+        return path.name, tables
+    file = tables.get("file", "") if isinstance(tables, dict) else ""
+    return file, _of_lock(path, tables)
 
 
 def _of_lock(path: Path, lock: Any) -> dict[str, Any]:

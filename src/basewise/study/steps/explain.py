@@ -10,14 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from basewise.errors import ShardError
-from basewise.explainers.shards import (
-    RULE,
-    Shard,
-    cut_once,
-    flawed_part,
-    part_of,
-    pieces,
-)
+from basewise.explainers.parts import flawed_part, part_of, pieces
+from basewise.explainers.shards import RULE, Shard, cut_once
 from basewise.picture.words import duration
 from basewise.registry import Registry, settings_of
 from basewise.store import write_bytes, write_text
