@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import BertConfig, BertForTokenClassification
 
 import basewise as bw
 from basewise.errors import CapabilityError, ConfigError, DataError
@@ -20,9 +21,11 @@ from basewise.models.evaluator import Evaluator
 from basewise.models.reading import ALLOWED, as_target, probabilities, read
 from basewise.models.switchboards import BaseSwitch, TokenSwitch
 from basewise.sequence.alphabet import N, encode
+from basewise.tokenize.bpe import Bpe
 from basewise.tokenize.kmer import Kmer
 from basewise.tokenize.nucleotide import Nucleotide
 from explained_models import bpe_bert, kmer_bert, tiny_cnn
+from tiny_bpe import write_tiny_bpe
 
 # ------------------------------------------------------------------------------ switchboards
 
@@ -270,6 +273,81 @@ def test_a_batch_that_was_too_small_to_tell_teaches_nothing() -> None:
     for _ in range(5):
         size.learn(size.tokens // 2 - 1, 1.0)
     assert size.tokens == BatchSize.SMALLEST
+
+
+DRAWN = {
+    "bases": {"masking": {"type": "sampled", "draws": 7}},
+    "motifs and their rest": {
+        "masking": {"type": "sampled", "draws": 7},
+        "units": {"type": "motifs", "patterns": ["T"], "rest": "one"},
+    },
+    "shuffles": {"masking": {"type": "shuffled", "draws": 11}, "units": {"type": "windows"}},
+}
+
+
+@pytest.mark.parametrize("most", [1, 3, 5, 100])
+@pytest.mark.parametrize("how", DRAWN)
+def test_the_draws_of_a_coalition_need_not_fit_a_batch(how: str, most: int) -> None:
+    """No batch has more rows than it may, and scores and their errors are the same."""
+    module, plenty = Small(most, ERRORS["cpu"]), Small(10**9, ERRORS["cpu"])
+    some = [bw.Record("a", "TTACGTACC"), bw.Record("b", "ACGTTACGT")]
+    sized = replace(bw.Model.from_module(module, ["score"]), batch_tokens=9 * most)
+    found = bw.explain(sized, some, "leverage_shap", "score", **DRAWN[how])
+    all_at_once = bw.Model.from_module(plenty, ["score"])
+    for a, b in zip(
+        found, bw.explain(all_at_once, some, "leverage_shap", "score", **DRAWN[how]), strict=True
+    ):
+        assert a.evaluations == b.evaluations
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)
+        np.testing.assert_allclose(a.standard_error, b.standard_error, atol=1e-6)
+        assert a.extras == pytest.approx(b.extras)
+    assert max(module.asked) <= most
+    assert sum(module.asked) == sum(a.evaluations for a in found)
+
+
+def test_batches_are_halved_below_the_draws_of_one_coalition() -> None:
+    module = Small(2, ERRORS["cuda"])
+    model = replace(bw.Model.from_module(module, ["score"]), batch_tokens=10_000)
+    masking = {"type": "sampled", "draws": 16}
+    (a,) = bw.explain(model, rows_of((9,)), "occlusion", "score", masking=masking)
+    plenty = bw.Model.from_module(Small(10**9, ERRORS["cuda"]), ["score"])
+    (b,) = bw.explain(plenty, rows_of((9,)), "occlusion", "score", masking=masking)
+    np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)
+    assert a.evaluations == sum(n for n in module.asked if n <= 2) == 16 * 11
+    assert sum(n > 2 for n in module.asked) < 9
+
+
+@pytest.mark.parametrize("masking", ["sampled", "shuffled"])
+def test_a_region_is_read_from_some_draws_too(masking: str, tmp_path: Path) -> None:
+    """Byte pairs: every draw has other tokens, so the region has other places in each."""
+    model = bpe_labeller(tmp_path)
+    target = bw.Target("b", where=(3, 9))
+    given = {"masking": {"type": masking, "draws": 5}, "units": {"type": "windows", "size": 4}}
+    sizes = []
+    for tokens in (1, 60, 10_000):
+        sized = replace(model, batch_tokens=tokens)
+        (a,) = bw.explain(sized, [bw.Record("r", "TTAAATGCATTAAA")], "occlusion", target, **given)
+        sizes.append(a)
+    for a in sizes[1:]:
+        np.testing.assert_allclose(a.scores, sizes[0].scores, atol=1e-5)
+    assert np.abs(sizes[0].scores).max() > 1e-2
+
+
+def bpe_labeller(folder: Path) -> bw.Model:
+    """A tiny transformer that labels the bases of byte pairs."""
+    tokenizer = Bpe(file=write_tiny_bpe(folder / "tokenizer.json", "plain"))
+    torch.manual_seed(3)
+    config = BertConfig(
+        vocab_size=tokenizer.vocabulary_size,
+        hidden_size=12,
+        num_hidden_layers=1,
+        num_attention_heads=3,
+        intermediate_size=16,
+        initializer_range=0.5,
+        pad_token_id=tokenizer.pad_id,
+        num_labels=2,
+    )
+    return bw.Model(BertForTokenClassification(config).eval(), tokenizer, ("a", "b"))
 
 
 # ------------------------------------------------------------------------------ reading

@@ -331,6 +331,18 @@ def test_only_tokens_of_known_bases_are_drawn(classifier: Any, folder: str) -> N
     np.testing.assert_array_equal(ids[:, [0, -1]], np.tile(tokens.ids[[0, -1]], (50, 1)))
 
 
+def test_some_draws_of_an_infill_are_those_of_all(classifier: Any, folder: str) -> None:
+    tokens = PAIRS.encode("ACGTTGCA")
+    board = MASKINGS.build({"type": "infill", "model": folder, "draws": 9}).switchboard(
+        bw.Record("r", "ACGTTGCA"), tokens, tokens.spans[1:-1], classifier, np.random.default_rng(0)
+    )
+    present = np.array([[True, False, True, False]])
+    rows, _ = board.rows(present, classifier)
+    some, _ = board.only(slice(2, 6)).rows(present, classifier)
+    assert torch.equal(some, rows[2:6])
+    assert len(rows.unique(dim=0)) > 4
+
+
 def refused(model: bw.Model, language: str, said: str) -> None:
     with pytest.raises(CapabilityError, match=said) as caught:
         explained(model, "ACGTTGCA", {"type": "infill", "model": language})

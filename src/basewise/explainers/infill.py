@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from copy import copy
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -141,6 +142,12 @@ class Filler:
         self._drawable = np.flatnonzero(
             [text != "" and set(text) <= set("ACGT") for text in spelled]
         )
+
+    def only(self, draws: slice) -> Filler:
+        some = copy(self)
+        some._uniform = self._uniform[draws]
+        some.draws = len(some._uniform)
+        return some
 
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
         return torch.from_numpy(self.filled(present).reshape(-1, self.width)).to(model.device), None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from torch import nn
 from basewise.errors import CapabilityError, DataError
 from basewise.models.batch import borrowed, join
 from basewise.models.precision import Comparison, compared, halved, known, remember
-from basewise.models.switchboards import Variants
+from basewise.models.switchboards import Switchboard, Variants
 from basewise.types import Floats, Target
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Evaluator:
         found = [np.empty((len(wishes), board.draws)) for board, wishes in asked]
         order = sorted(range(len(asked)), key=lambda i: asked[i][0].width)
         with borrowed(self.model.network):
-            queue = [_Piece(i, 0, len(asked[i][1])) for i in order if len(asked[i][1])]
+            queue = [_Piece(i, 0, found[i].size) for i in order if found[i].size]
             while queue:
                 queue = self._batch(asked, found, queue)
         return found
@@ -150,9 +150,9 @@ class Evaluator:
     ) -> list[_Piece]:
         """Evaluate as much of the queue as fits one batch; return what is left."""
         taken, rest, tokens = _take(asked, queue, self.size.tokens, self.model.pads)
-        wishes = sum(piece.stop - piece.start for piece in taken)
+        rows = sum(piece.stop - piece.start for piece in taken)
         work = partial(self._fill, found, asked, taken)
-        return rest if self.size.attempt(work, tokens, wishes > 1) else queue
+        return rest if self.size.attempt(work, tokens, rows > 1) else queue
 
     def _fill(
         self,
@@ -162,14 +162,13 @@ class Evaluator:
     ) -> None:
         """Put the values of all pieces where they belong."""
         values, at = self._values(asked, taken), 0
-        for piece in taken:
-            some = found[piece.board][piece.start : piece.stop]
-            some[:] = values[at : at + some.size].reshape(some.shape)
-            at += some.size
+        for board, start, stop in taken:
+            found[board].reshape(-1)[start:stop] = values[at : at + stop - start]
+            at += stop - start
 
     def _values(self, asked: Asked, taken: Sequence[_Piece]) -> Floats:
         """The target, (n,), at the rows of all pieces."""
-        wanted = [(asked[i][0], asked[i][1][a:b]) for i, a, b in taken]
+        wanted = [block for i, start, stop in taken for block in _blocks(*asked[i], start, stop)]
         parts = [board.rows(wishes, self.model) for board, wishes in wanted]
         batch = join(parts, self.model.tokenizer.pad_id)
         if self.target.where is not None:
@@ -208,11 +207,37 @@ def check_finite(values: Floats, model: Model, target: Target) -> None:
 
 
 class _Piece(NamedTuple):
-    """What is asked of one board, from `start` to `stop`."""
+    """Rows of what is asked of one board, every draw of a wish after the other."""
 
     board: int
     start: int
     stop: int
+
+
+def _blocks(
+    board: Variants, wishes: NDArray[Any], start: int, stop: int
+) -> list[tuple[Variants, NDArray[Any]]]:
+    """The boards and wishes that make the rows from start to stop.
+
+    Whole wishes, and before and after them some draws of a single one.
+    """
+    d = board.draws
+    first, last = -(-start // d), stop // d
+    if first > last:  # within one wish
+        return [_some_draws(board, wishes[last:first], start - last * d, stop - last * d)]
+    found = [(board, wishes[first:last])] if first < last else []
+    if start < first * d:
+        found.insert(0, _some_draws(board, wishes[first - 1 : first], start - (first - 1) * d, d))
+    if last * d < stop:
+        found.append(_some_draws(board, wishes[last : last + 1], 0, stop - last * d))
+    return found
+
+
+def _some_draws(
+    board: Variants, wish: NDArray[Any], start: int, stop: int
+) -> tuple[Variants, NDArray[Any]]:
+    """A board with some of its draws; what has several is a switchboard."""
+    return cast(Switchboard, board).only(slice(start, stop)), wish
 
 
 def _take(
@@ -221,7 +246,7 @@ def _take(
     budget: int,
     mixed: bool,
 ) -> tuple[list[_Piece], list[_Piece], int]:
-    """The head of the queue that fits the budget (at least one wish), the rest, the tokens.
+    """The head of the queue that fits the budget (at least one row), the rest, the tokens.
 
     A batch is as wide as its longest row; the queue is sorted by width. Rows of several
     widths share a batch only where they may be `mixed`, and where less than half of it would
@@ -230,19 +255,19 @@ def _take(
     taken: list[_Piece] = []
     rows = tokens = 0
     for at, (i, start, stop) in enumerate(queue):
-        board = asked[i][0]
-        wider = taken and board.width != asked[taken[0].board][0].width
+        width = asked[i][0].width
+        wider = taken and width != asked[taken[0].board][0].width
         if wider and (not mixed or 2 * tokens >= budget):
             return taken, queue[at:], tokens
-        room = (budget // board.width - rows) // board.draws
+        room = budget // width - rows
         if not taken:  # in equal parts: a remnant is a batch of another shape, and a small one
             parts = -(-(stop - start) // max(room, 1))
             room = -(-(stop - start) // parts)
         fits = min(stop - start, max(room, 0))
         if fits:
             taken.append(_Piece(i, start, start + fits))
-            rows += fits * board.draws
-            tokens = rows * board.width
+            rows += fits
+            tokens = rows * width
         if fits < stop - start:
             return taken, [_Piece(i, start + fits, stop), *queue[at + 1 :]], tokens
     return taken, [], tokens

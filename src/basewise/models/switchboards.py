@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -62,6 +63,9 @@ class Switchboard(Variants, Protocol):
     def shifts(self) -> bool:
         """Whether what stands behind a switched-off unit moves."""
 
+    def only(self, draws: slice) -> Switchboard:
+        """The same with some of its draws, for batches that do not hold all of a coalition."""
+
 
 def covering(spans: Ints, units: Ints) -> Ints:
     """Which units touch each span, (s, m); the index `u` (always present) fills up.
@@ -111,6 +115,12 @@ class TokenSwitch:
         self._covering, self._spans = covering(spans, units), spans
         self.n_units, self.draws, self.width = len(units), len(off), len(on)
 
+    def only(self, draws: slice) -> TokenSwitch:
+        some = copy(self)
+        some._off, some._step = self._off[draws], self._step[draws]
+        some.draws = len(some._off)
+        return some
+
     def spans(self, present: Bools, model: Model) -> list[Ints]:
         return [self._spans] * (len(present) * self.draws)
 
@@ -145,6 +155,12 @@ class BaseSwitch:
         self._on, self._off = on, off
         self._covering = covering(np.stack([at, at + 1], axis=1), units)
         self.n_units, self.draws, self.width = len(units), len(off), width
+
+    def only(self, draws: slice) -> BaseSwitch:
+        some = copy(self)
+        some._off = self._off[draws]
+        some.draws = len(some._off)
+        return some
 
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
         return tokenised(self._bases(present), model)
@@ -182,6 +198,9 @@ class Shortened:
         self._covering = covering(spans, units)
         self.n_units, self.width = len(units), len(on)
 
+    def only(self, draws: slice) -> Shortened:
+        return self
+
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
         kept = present_spans(present, self._covering)
         nothing = ~kept[:, self._covers].any(1)
@@ -215,6 +234,9 @@ class Grouped:
         self._board, self._unit = board, unit
         self.n_units, self.draws, self.width = int(unit.max()) + 1, board.draws, board.width
         self.shifts = board.shifts
+
+    def only(self, draws: slice) -> Grouped:
+        return Grouped(self._board.only(draws), self._unit)
 
     def rows(self, present: Bools, model: Model) -> tuple[Tensor, Tensor | None]:
         return self._board.rows(present[:, self._unit], model)
