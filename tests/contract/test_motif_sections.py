@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from basewise.report import SECTIONS
 from basewise.report.blocks import Details, Figure, Table, Text
 from basewise.report.interventions import intervention_sentences
+from basewise.report.quality import Verdict, verdict_sentences
 from basewise.store import write_frame
 from basewise.study.results import Run, open_run
 from synthetic_run import EXPLAINERS, make_run
@@ -102,3 +104,35 @@ def test_where_nothing_was_edited_or_called_there_is_no_section(run: Run, name: 
         write_frame(run.folder / "biology" / f"{table}.parquet", frame, table)
     assert SECTIONS.build(name).render(run) is None
     assert intervention_sentences(run, 3) == []
+
+
+def test_what_holds_of_several_models_is_one_sentence(run: Run) -> None:
+    path = run.folder / "biology" / "interventions.parquet"
+    frame = run.interventions
+    other = frame.assign(model="nt", effect=frame["effect"] / 2, with_hit=frame["with_hit"] + 7)
+    silent = frame.assign(model="gena", q=0.5)
+    write_frame(path, pd.concat([frame, other, silent]), "interventions")
+    one = [plain(sentence) for sentence in intervention_sentences(run, 9)]
+    removing = next(sentence for sentence in one if sentence.startswith("Removing Inr"))
+    assert removing.startswith(
+        "Removing Inr (-35 to -20) lowers the log-odds of promoter of cnn by 1.80 [1.50, 2.10] and "
+        "nt by 0.90 ["
+    )
+    assert "do (at least n = 36 sequences each, q < 0.001; the smaller" in removing
+    assert one[-1].startswith("Taking out or writing in any of 4 motifs changes what gena says no")
+
+
+def test_models_of_one_verdict_share_a_sentence() -> None:
+    made = [
+        Verdict(name, "MCC", kind, "90 test sequences", f"0.{i}", "0.5", "6-mer baseline", i / 10)
+        for i, (name, kind) in enumerate(
+            [("a", "better"), ("b", "worse"), ("c", "better"), ("d", "guessing")]
+        )
+    ]
+    assert verdict_sentences(made) == [
+        "The models c and a are better than counting k-mers: no interval overlaps the baseline's. "
+        "On 90 test sequences c reaches MCC 0.2 and a 0.0, the 6-mer baseline 0.5.",
+        f"{made[1].sentence} {made[1].numbers}",
+        f"{made[3].sentence} {made[3].numbers}",
+    ]
+    assert len(verdict_sentences(made[:2])) == 2

@@ -533,8 +533,8 @@ def test_rules_have_their_own_unit(own: Run) -> None:
 def test_the_element_that_was_asked_about_is_in_the_short_answer(own: Run) -> None:
     said = words(render("question", own))
     assert (
-        "TATAWAW in promoter sequences, by 1 explanation (models by explainers): no difference "
-        "from both nulls is shown in 1."
+        "TATAWAW in background and promoter sequences, by 1 explanation of each (models by "
+        "explainers): no difference from both nulls is shown in 1."
     ) in said
     assert "Writing in TATA" in said.replace("\N{MINUS SIGN}", "-")
 

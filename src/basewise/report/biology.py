@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
@@ -66,7 +66,7 @@ class _Claim(NamedTuple):
 
 def biology_sentences(run: Run, in_sequences: int, in_attributions: int) -> list[str]:
     """What each of the two tables shows, the strongest first, and what it does not show: at most
-    so many sentences on the sequences, and on the attributions of each model."""
+    so many sentences on what the sequences show, and on what the attributions do."""
     return _in_sequences(run.class_enrichment, in_sequences) + _in_attributions(
         run.attribution_enrichment, in_attributions
     )
@@ -152,58 +152,84 @@ def _shuffle_sentence(row: Any) -> str:
 
 
 def _in_attributions(frame: pd.DataFrame, most: int) -> list[str]:
-    """Which motifs the model leans on: a claim has to hold against every null."""
+    """Which motifs the models lean on: a claim has to hold against every null."""
     nulls = [str(null) for null in frame["null"].unique()] if "null" in frame else []
     frame = having(usable(frame), "model", "explainer")
     if frame.empty:
         return []
-    sentences: list[str] = []
-    for said, of_model in groups(frame, ("model",)):
-        claims = []
-        explainers = of_model["explainer"].nunique()
-        for _, own in groups(of_model, ("motif",)):
-            claims += _motif_claims(own, said["model"], explainers, nulls)
-        if claims:
-            sentences += _best(claims, most)
-        else:
-            tested = counted(of_model["motif"].nunique(), "motif")
-            sentences.append(
-                f"For none of {tested} does any explainer of {said['model']} give the hits more "
-                f"or less attribution than {listing(map(null_name, nulls))} at q < {LEVEL}."
-            )
-    return sentences
+    alike: dict[tuple[str, bool], list[_Leaning]] = {}
+    silent = []
+    for of, of_model in groups(frame, ("model",)):
+        found = [
+            leaning
+            for _, own in groups(of_model, ("motif",))
+            for leaning in _leanings(own, of["model"], of_model["explainer"].nunique(), nulls)
+        ]
+        for leaning in found:
+            alike.setdefault((motif_name(leaning.rows[0]), leaning.more), []).append(leaning)
+        if not found:
+            silent.append(of["model"])
+    said = _best([_leaning_claim(own) for own in alike.values()], most)
+    if silent:
+        said.append(
+            f"For none of {counted(frame['motif'].nunique(), 'motif')} does any explainer of "
+            f"{listing(silent)} give the hits more or less attribution than "
+            f"{listing(map(null_name, nulls))} at q < {LEVEL}."
+        )
+    return said
 
 
 def null_name(null: str) -> str:
     return _NULLS.get(null, null)
 
 
-def _motif_claims(own: pd.DataFrame, model: str, explainers: int, nulls: list[str]) -> list[_Claim]:
-    """The explainers for which one motif differs from every null, to one side."""
-    claims = []
-    for sign, more in ((1, "more"), (-1, "less")):
+class _Leaning(NamedTuple):
+    """A motif whose hits explainers of one model score otherwise than every null, to one side."""
+
+    model: str
+    more: bool
+    held: int  # explainers of which it holds,
+    explainers: int  # of so many
+    rows: list[Any]  # against each null, of the explainer in the middle of those
+
+    @property
+    def strength(self) -> float:
+        return min(abs(signed(row)) for row in self.rows)
+
+
+def _leanings(
+    own: pd.DataFrame, model: str, explainers: int, nulls: list[str]
+) -> Iterator[_Leaning]:
+    for sign in (1, -1):
         held: list[list[Any]] = []
         for _, of_explainer in groups(own, ("explainer",)):
             rows = rows_of(of_explainer)
             everywhere = len(rows) == len(nulls)
             if everywhere and all(row.q < LEVEL and sign * signed(row) > 0 for row in rows):
                 held.append(rows)
-        if not held:
-            continue
-        held.sort(key=lambda rows: min(abs(signed(row)) for row in rows))
-        rows = held[len(held) // 2]
-        numbers = listing(result_of(row) for row in rows)
-        sentence = (
-            f"{motif_name(rows[0])}: {len(held)} of {counted(explainers, 'explainer')} of {model} "
-            f"{'gives' if len(held) == 1 else 'give'} its hits {more} attribution than "
-            f"{listing(null_name(row.null) for row in rows)}. "
-            f"With {rows[0].explainer} the {rows[0].measure} is {numbers}"
-            f"{', in this order' if len(rows) > 1 else ''}; "
-            f"{sample(min(row.with_hit for row in rows))} sequences with a hit."
-        )
-        strength = min(abs(signed(row)) for row in rows)
-        claims.append(_Claim(len(held), strength, sentence))
-    return claims
+        if held:
+            held.sort(key=lambda rows: min(abs(signed(row)) for row in rows))
+            yield _Leaning(model, sign > 0, len(held), explainers, held[len(held) // 2])
+
+
+def _leaning_claim(of: list[_Leaning]) -> _Claim:
+    """The same leaning of one or several models in a sentence, with the numbers of the first."""
+    of = sorted(of, key=lambda each: (-each.held, -each.strength))
+    first, rows = of[0], of[0].rows
+    each = [f"{first.held} of {counted(first.explainers, 'explainer')} of {first.model}"]
+    each += [f"{other.held} of {other.explainers} of {other.model}" for other in of[1:]]
+    whose = f" of {first.model}" if len(of) > 1 else ""
+    sentence = (
+        f"{motif_name(rows[0])}: {listing(each)} "
+        f"{'gives' if len(of) == first.held == 1 else 'give'} its hits "
+        f"{'more' if first.more else 'less'} attribution than "
+        f"{listing(null_name(row.null) for row in rows)}. "
+        f"With {rows[0].explainer}{whose} the {rows[0].measure} is "
+        f"{listing(result_of(row) for row in rows)}"
+        f"{', in this order' if len(rows) > 1 else ''}; "
+        f"{sample(min(row.with_hit for row in rows))} sequences with a hit."
+    )
+    return _Claim(sum(each.held for each in of), first.strength, sentence)
 
 
 @component

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pandas as pd
 
@@ -33,8 +33,28 @@ _SHORT = {
 }
 
 
+class _Claim(NamedTuple):
+    """An edit that changes the output of one model beyond every control."""
+
+    model: str
+    weakest: Any  # the row of the control that it differs least from
+    rows: list[Any]  # those of all controls
+
+    @property
+    def what(self) -> tuple[bool, str, bool, tuple[str, ...]]:
+        """The edit, and to which side of which controls it changes the output."""
+        row = self.weakest
+        nulls = tuple(other.null for other in self.rows)
+        return row.edit == "knock-in", motif_name(row), row.effect > 0, nulls
+
+    @property
+    def size(self) -> float:
+        return abs(float(self.weakest.effect))
+
+
 def intervention_sentences(run: Run, most: int, motif: str = "") -> list[str]:
-    """What the edits show of each model, knock-outs and large effects first; or nothing shown.
+    """What the edits show: knock-outs first, what holds of many models, large effects; and of
+    which models nothing is shown.
 
     With `motif`, of that one alone.
     """
@@ -43,22 +63,31 @@ def intervention_sentences(run: Run, most: int, motif: str = "") -> list[str]:
         frame = frame[frame["motif"] == motif]
     if usable(frame).empty:
         return []
-    said = []
+    alike: dict[Any, list[_Claim]] = {}
+    silent = []
     for of, rows in groups(frame, ("model",)):
-        claims = sorted(_claims(rows, of["model"]))
-        said += [sentence for *_, sentence in claims[:most]]
+        claims = list(_claims(rows, of["model"]))
+        for claim in claims:
+            alike.setdefault(claim.what, []).append(claim)
         if not claims:
-            tested = usable(rows)["motif"]
-            motifs = motif or f"any of {counted(tested.nunique(), 'motif')}"
-            said.append(
-                f"Taking out or writing in {motifs} changes what {of['model']} says no more "
-                f"than control edits do, at q < {LEVEL}."
-            )
+            silent.append(of["model"])
+    order = sorted(
+        (sorted(claims, key=lambda c: -c.size) for claims in alike.values()),
+        key=lambda claims: (claims[0].what[0], -len(claims), -claims[0].size),
+    )
+    said = [_sentence(claims) for claims in order[:most]]
+    if silent:
+        motifs = motif or f"any of {counted(usable(frame)['motif'].nunique(), 'motif')}"
+        said.append(
+            f"Taking out or writing in {motifs} changes what {listing(silent)} "
+            f"{'says' if len(silent) == 1 else 'say'} no more than control edits do, at "
+            f"q < {LEVEL}."
+        )
     return said
 
 
-def _claims(frame: pd.DataFrame, model: str) -> Iterator[tuple[bool, float, str]]:
-    """Edits that change the output beyond every control, with their size."""
+def _claims(frame: pd.DataFrame, model: str) -> Iterator[_Claim]:
+    """Edits that change the output of a model beyond every control."""
     for _, of_edit in groups(frame, ("edit",)):
         asked = of_edit["null"].nunique()
         for _, own in groups(usable(of_edit), ("motif",)):
@@ -66,27 +95,35 @@ def _claims(frame: pd.DataFrame, model: str) -> Iterator[tuple[bool, float, str]
             sides = {row.effect > 0 for row in rows}
             if len(rows) < asked or len(sides) != 1 or not all(row.q < LEVEL for row in rows):
                 continue
-            weakest = min(rows, key=lambda row: abs(row.effect))
-            yield weakest.edit == "knock-in", -abs(weakest.effect), _sentence(rows, weakest, model)
+            yield _Claim(model, min(rows, key=lambda row: abs(row.effect)), rows)
 
 
-def _sentence(rows: list[Any], row: Any, model: str) -> str:
+def _sentence(claims: list[_Claim]) -> str:
+    """The same edit with the same outcome in one or several models, the largest effect first."""
+    row, rows = claims[0].weakest, claims[0].rows
     done = "Removing" if row.edit == "knock-out" else "Writing in"
     more = "raises" if row.effect > 0 else "lowers"
-    low, high = sorted((abs(row.low), abs(row.high)))
     against = {
         "same sequence": "the same edit of like stretches of the same sequences",
         "same position": "the same edit at the same place of sequences without it",
         "shuffled motif": "its letters in another order at the same places",
     }
-    size = with_interval(abs(row.effect), low, high)
+    every = [other for claim in claims for other in claim.rows]
+    n = min(claim.weakest.with_hit for claim in claims)
+    least = "at least " if n < max(claim.weakest.with_hit for claim in claims) else ""
     return (
-        f"{done} {motif_name(row)} {more} the {row.measure} of {model} by {size} more than "
-        f"{listing(against.get(other.null, other.null) for other in rows)}"
-        f"{' does' if len(rows) == 1 else ' do'} ({sample(row.with_hit)} sequences, "
-        f"{p_value(max(other.q for other in rows))}"
+        f"{done} {motif_name(row)} {more} the {row.measure} of {listing(map(_size, claims))} "
+        f"more than {listing(against.get(other.null, other.null) for other in rows)}"
+        f"{' does' if len(rows) == 1 else ' do'} ({least}{sample(n)} sequences"
+        f"{' each' if len(claims) > 1 else ''}, {p_value(max(other.q for other in every))}"
         f"{'; the smaller of the two effects' if len(rows) > 1 else ''})."
     )
+
+
+def _size(claim: _Claim) -> str:
+    row = claim.weakest
+    low, high = sorted((abs(row.low), abs(row.high)))
+    return f"{claim.model} by {with_interval(claim.size, low, high)}"
 
 
 @component

@@ -122,6 +122,7 @@ def reliance(found: Found) -> Iterator[str]:
     by_label: dict[str, list[tuple[str, list[Any]]]] = {}
     for (model, name, label), rows in by_class(found):
         by_label.setdefault(label, []).append((f"{name} of {model}", rows))
+    alike: dict[tuple[int, str], list[str]] = {}
     for label, tested in by_label.items():
         more = [who for who, rows in tested if holds(rows) and rows[0].effect > 0]
         less = [who for who, rows in tested if holds(rows) and rows[0].effect < 0]
@@ -137,9 +138,12 @@ def reliance(found: Found) -> Iterator[str]:
             said.append(f"no difference from both nulls is shown in {rest}")
         if open_:
             said.append(f"{open_} cannot be tested against both")
+        alike.setdefault((len(tested), listing(said)), []).append(label)
+    for (n, outcome), labels in alike.items():
         yield (
-            f"{capital(found.element)} in {label} sequences, by "
-            f"{counted(len(tested), 'explanation')} (models by explainers): {listing(said)}."
+            f"{capital(found.element)} in {listing(labels)} sequences, by "
+            f"{counted(n, 'explanation')}{' of each' if len(labels) > 1 else ''} (models by "
+            f"explainers): {outcome}."
         )
 
 

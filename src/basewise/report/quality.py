@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,13 +17,13 @@ from basewise.report.draw import Dot, Row, intervals
 from basewise.report.frames import having, rows_of
 from basewise.study.results import Run
 
-__all__ = ["Quality", "Verdict", "metric_name", "verdicts"]
+__all__ = ["Quality", "Verdict", "metric_name", "verdict_sentences", "verdicts"]
 
 LEADING = ("mcc", "auprc", "auroc", "f1", "accuracy")
 _COLUMNS = ("model", "kind", "split", "metric", "value", "low", "high", "n")
 _TONE = {"baseline": "baseline"}
 _SHORT = {"mcc": "MCC", "auprc": "AUPRC", "auroc": "AUROC", "f1": "F1"}
-_GUESSING = {"mcc": 0.0, "auroc": 0.5}
+_GUESSING = {"MCC": 0.0, "AUROC": 0.5}
 _ARCHITECTURES = {
     "basewise-cnn": "convolutions",
     "basewise-cnn-lstm": "convolutions, LSTM",
@@ -54,6 +56,36 @@ def metric_name(metric: str) -> str:
     return _SHORT.get(metric, metric.replace("_", " "))
 
 
+_SAID = {  # of one model, of several
+    "guessing": (
+        "is not shown to be better than guessing, which gives {} {}: its attributions explain "
+        "nothing about the classes.",
+        "are not shown to be better than guessing, which gives {} {}: their attributions explain "
+        "nothing about the classes.",
+    ),
+    "alone": (
+        "has no baseline beside it: k-mer counts alone may do as well.",
+        "have no baseline beside them: k-mer counts alone may do as well.",
+    ),
+    "better": (
+        "is better than counting k-mers: the two intervals do not overlap.",
+        "are better than counting k-mers: no interval overlaps the baseline's.",
+    ),
+    "uncertain": (
+        "is not shown to be better than counting k-mers: the two intervals overlap, so what it "
+        "learned beyond k-mer content is uncertain.",
+        "are not shown to be better than counting k-mers: their intervals overlap the baseline's, "
+        "so what they learned beyond k-mer content is uncertain.",
+    ),
+    "worse": (
+        "is not better than counting k-mers: its attributions explain a model that has shown no "
+        "use for where the letters stand.",
+        "are not better than counting k-mers: their attributions explain models that have shown "
+        "no use for where the letters stand.",
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Verdict:
     """One model beside the best baseline, on the metric that leads.
@@ -61,25 +93,66 @@ class Verdict:
     Attributes
     ----------
     model, metric : str
-    better : bool or None
-        Whether the model's interval lies wholly above guessing and above the baseline's; None
-        without a baseline.
-    numbers, sentence : str
-        What was measured, and what it means.
-    value, against : str
-        Each number with its interval.
+    kind : str
+        `better` than the baseline, by intervals that do not overlap; `uncertain` or `worse` where
+        they do; no better than `guessing`; `alone` without a baseline.
+    judged : str
+        What the model was measured on, counted.
+    value, against, baseline : str
+        The number with its interval, the baseline's, and what that is called.
     size : float
         The value, to compare models by.
     """
 
     model: str
     metric: str
-    better: bool | None
-    numbers: str
-    sentence: str
+    kind: str
+    judged: str
     value: str
     against: str
+    baseline: str
     size: float
+
+    @property
+    def better(self) -> bool | None:
+        """Whether the model is shown to be better than guessing and the baseline, if any."""
+        return None if self.kind == "alone" else self.kind == "better"
+
+    @property
+    def sentence(self) -> str:
+        """What was measured means."""
+        return f"The model {self.model} {self._said(0)}"
+
+    @property
+    def numbers(self) -> str:
+        """What was measured."""
+        return f"On {self.judged} it reaches {self.metric} {self.value}{self._beside}."
+
+    @property
+    def _beside(self) -> str:
+        return f", the {self.baseline} {self.against}" if self.against else ""
+
+    def _said(self, of: int) -> str:
+        return _SAID[self.kind][of].format(self.metric, number(_GUESSING.get(self.metric, 0.0)))
+
+
+def verdict_sentences(found: Sequence[Verdict]) -> list[str]:
+    """A sentence for one or two models each, and for more of them one for all it holds of."""
+    if len(found) < 3:
+        return [f"{v.sentence} {v.numbers}" for v in found]
+    said = []
+    for kind in dict.fromkeys(v.kind for v in found):
+        first, *others = alike = sorted((v for v in found if v.kind == kind), key=lambda v: -v.size)
+        if not others:
+            said.append(f"{first.sentence} {first.numbers}")
+            continue
+        each = [f"{first.model} reaches {first.metric} {first.value}"]
+        each += [f"{v.model} {v.value}" for v in others]
+        said.append(
+            f"The models {listing(v.model for v in alike)} {first._said(1)} On {first.judged} "
+            f"{listing(each)}{first._beside}."
+        )
+    return said
 
 
 def judged(run: Run) -> tuple[str, pd.DataFrame]:
@@ -110,38 +183,27 @@ def _models(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _verdict(row: Any, baseline: Any, metric: str, split: str) -> Verdict:
-    name, size = metric_name(metric), float(row.value)
-    value = estimate(row.value, row.low, row.high)
-    numbers = f"On {counted(int(row.n), f'{split} sequence')} it reaches {name} {value}"
-    model = f"The model {row.model}"
-    against = "" if baseline is None else estimate(baseline.value, baseline.low, baseline.high)
+    against = who = ""
     if baseline is not None:
+        against = estimate(baseline.value, baseline.low, baseline.high)
         who = baseline.model if "baseline" in baseline.model else f"baseline {baseline.model}"
-        numbers += f", the {who} {against}"
-    if metric in _GUESSING and not row.low > _GUESSING[metric]:
-        sentence = (
-            f"{model} is not shown to be better than guessing, which gives {name} "
-            f"{number(_GUESSING[metric])}: its attributions explain nothing about the classes."
-        )
-        return Verdict(row.model, name, False, numbers + ".", sentence, value, against, size)
-    if baseline is None:
-        sentence = f"{model} has no baseline beside it: k-mer counts alone may do as well."
-        return Verdict(row.model, name, None, numbers + ".", sentence, value, "", size)
-    numbers += "."
-    if row.low > baseline.high:
-        sentence = f"{model} is better than counting k-mers: the two intervals do not overlap."
-    elif row.value > baseline.value:
-        sentence = (
-            f"{model} is not shown to be better than counting k-mers: the two intervals "
-            "overlap, so what it learned beyond k-mer content is uncertain."
-        )
+    if not row.low > _GUESSING.get(metric_name(metric), -math.inf):
+        kind = "guessing"
+    elif baseline is None:
+        kind = "alone"
+    elif row.low > baseline.high:
+        kind = "better"
     else:
-        sentence = (
-            f"{model} is not better than counting k-mers: its attributions explain a model "
-            "that has shown no use for where the letters stand."
-        )
+        kind = "uncertain" if row.value > baseline.value else "worse"
     return Verdict(
-        row.model, name, bool(row.low > baseline.high), numbers, sentence, value, against, size
+        row.model,
+        metric_name(metric),
+        kind,
+        counted(int(row.n), f"{split} sequence"),
+        estimate(row.value, row.low, row.high),
+        against,
+        who,
+        float(row.value),
     )
 
 

@@ -17,7 +17,7 @@ from basewise.report.blocks import Block, Callout, Section, Table, Text, Tile, T
 from basewise.report.interventions import intervention_sentences
 from basewise.report.localisation import localisation_sentences
 from basewise.report.lock import target_of
-from basewise.report.quality import Verdict, verdicts
+from basewise.report.quality import Verdict, verdict_sentences, verdicts
 from basewise.study.results import Run
 from basewise.types import Target
 
@@ -58,14 +58,13 @@ class Question:
 
 def _answer(run: Run) -> tuple[str, ...]:
     """The sentences that matter most: the model, the data, the bases, the motifs."""
-    said = [f"{v.sentence} {v.numbers}" for v in verdicts(run)]
+    said = verdict_sentences(verdicts(run))
     said += base_sentences(run)
     if run.audit is not None:
         said.append(audit_verdict(run.audit))
     said += localisation_sentences(run)
-    of_each = 2 if len(run.models) < 3 else 1
-    said += biology_sentences(run, 3, of_each)
-    said += intervention_sentences(run, of_each)
+    said += biology_sentences(run, 3, 2)
+    said += intervention_sentences(run, 2)
     said += [sentence for sentence in element_sentences(run) if sentence not in said]
     return tuple(said)
 
