@@ -125,7 +125,8 @@ def _genome(
     genome = Genome(path)
     with open(path, "rb") as opened:
         content = hashlib.file_digest(opened, "sha256").hexdigest()
-    asked = (files_digest(folder), target, settings_of(tiles), both_strands)
+    read = [file.digest() for file in loaded.tracks.files] if loaded.tracks else []
+    asked = (files_digest(folder), target, settings_of(tiles), both_strands, *read)
     parts = out.with_name(f"{out.name}.parts")
     kept = parts / fingerprint("annotate", content, *asked)
     contigs = contigs_of(genome)

@@ -14,7 +14,7 @@ from basewise.errors import DataError
 from basewise.sequence.alphabet import reverse_complement
 from basewise.types import Interval
 
-__all__ = ["Genome", "Place", "place_of"]
+__all__ = ["Genome", "Place", "other_spellings", "place_of"]
 
 _PIECE = re.compile(r"(.+):(\d+)-(\d+)")
 
@@ -33,6 +33,13 @@ def place_of(name: str, length: int) -> Place:
     if piece is None or int(piece[3]) - int(piece[2]) + 1 != length:
         return Place(name, 0)
     return Place(piece[1], int(piece[2]) - 1)
+
+
+def other_spellings(name: str) -> set[str]:
+    """Other ways to write the name of a chromosome."""
+    bare = name[3:] if name.lower().startswith("chr") else name
+    mitochondrial = {"M", "MT", "chrM", "chrMT"} if bare in ("M", "MT") else set()
+    return {bare, f"chr{bare}", f"Chr{bare}", *mitochondrial} - {name}
 
 
 class Genome:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from basewise.data.genome import Genome, place_of
+from basewise.data.genome import Genome, other_spellings, place_of
 from basewise.data.spans import read_spans
 from basewise.errors import ConfigError, DataError
 from basewise.registry import component
@@ -285,7 +285,7 @@ class _Bed:
     def check_spelling(self, chroms: Mapping[str, int]) -> None:
         """Refuse names that are those of the genome written otherwise."""
         for name in self._spans:
-            if name not in chroms and (meant := _spelt(name) & set(chroms)):
+            if name not in chroms and (meant := other_spellings(name) & set(chroms)):
                 raise DataError(
                     f"{self.path} says {name!r} where the genome says {min(meant)!r}; write the "
                     "names of one of them as in the other."
@@ -298,13 +298,6 @@ class _Bed:
             raise DataError(
                 f"{self.path} names no chromosome of the genome: it has {here}; the genome {there}."
             )
-
-
-def _spelt(name: str) -> set[str]:
-    """Other ways to write the name of a chromosome."""
-    bare = name[3:] if name.lower().startswith("chr") else name
-    mitochondrial = {"M", "MT", "chrM", "chrMT"} if bare in ("M", "MT") else set()
-    return {bare, f"chr{bare}", f"Chr{bare}", *mitochondrial} - {name}
 
 
 def _some(names: Mapping[str, object]) -> str:

@@ -20,6 +20,7 @@ import pandas as pd
 from basewise.errors import CapabilityError, DataError
 from basewise.evaluate import CONTROLS, DEFAULT_CONTROLS
 from basewise.evaluate.faithfulness_measures import rank_correlation
+from basewise.explainers.regions import explain_in_place
 from basewise.stats import Estimate, mean_interval
 from basewise.types import Attribution, Floats, Record, Target
 
@@ -85,13 +86,13 @@ class Case:
         self, model: Model | None = None, records: Sequence[Record] | None = None
     ) -> list[Attribution]:
         """The same explanation of another model, or of other records."""
-        found: list[Attribution] = self.explainer.explain(
+        return explain_in_place(
+            self.explainer,
             model or self.model,
             self.records if records is None else records,
             self.target,
             self.seed,
         )
-        return found
 
 
 class Verdict(NamedTuple):

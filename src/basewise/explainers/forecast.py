@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from basewise.explainers.count import Count
-from basewise.explainers.regions import regions_of
+from basewise.explainers.regions import explain_in_place, regions_of
 from basewise.types import Attribution, Record, Target
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _trial(
             bases = sum(len(record.sequence) for record in some)
             meter.start()
             try:
-                found = explainer.explain(model, some, target, seed)
+                found = explain_in_place(explainer, model, some, target, seed)
             except _Enough:
                 break
             meter.mark()

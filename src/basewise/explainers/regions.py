@@ -14,7 +14,7 @@ from basewise.types import Attribution, Record, Target
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
-__all__ = ["check_some", "explain_regions", "regions_of"]
+__all__ = ["check_some", "explain_in_place", "explain_regions", "regions_of"]
 
 
 def regions_of(model: Model, records: Sequence[Record], target: Target) -> list[list[Target]]:
@@ -78,7 +78,8 @@ def explain_regions(
     for each in dict.fromkeys(each for targets in places for each in targets):
         rows = [i for i, targets in enumerate(places) if each in targets]
         try:
-            some = explainer.explain(model, [records[i] for i in rows], each, seed, progress)
+            own = [records[i] for i in rows]
+            some = explain_in_place(explainer, model, own, each, seed, progress)
         except MemoryError as error:
             raise CapabilityError(
                 f"{Registry.name_of(explainer)}: memory ran out ({' '.join(str(error).split())}); "
@@ -86,6 +87,28 @@ def explain_regions(
             ) from None
         found |= {(i, each): one for i, one in zip(rows, some, strict=True)}
     return [found[i, each] for i, targets in enumerate(places) for each in targets]
+
+
+def explain_in_place(
+    explainer: Any,
+    model: Model,
+    records: Sequence[Record],
+    target: Target,
+    seed: int = 0,
+    progress: Callable[[Attribution], None] | None = None,
+) -> list[Attribution]:
+    """What an explainer says of records, each where it lies in a genome.
+
+    They are explained one by one where the model reads tracks from files, whose values stay with
+    the place while bases are changed; otherwise together.
+    """
+    found: list[Attribution] = []
+    if model.tracks is None:
+        found += explainer.explain(model, records, target, seed, progress)
+        return found
+    for record in records:
+        found += explainer.explain(model.at(record), [record], target, seed, progress)
+    return found
 
 
 def check_some(found: Sequence[object], records: Sequence[Record], target: Target) -> None:

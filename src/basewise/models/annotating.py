@@ -117,13 +117,16 @@ def annotate(
     CapabilityError
         If the model does not label bases.
     DataError
-        If a sequence holds another letter, or a window more tokens than the model takes.
+        If a sequence holds another letter, or a window more tokens than the model takes, or a file
+        of a track does not have these chromosomes.
     """
     index = model.target(label).index(model.labels)
     if both_strands is None:
         config = getattr(model.network, "config", None)
         both_strands = not getattr(config, "both_strands", False)
     contigs = contigs_of(genome)
+    if model.tracks is not None:
+        model.tracks.check(contig.chrom for contig in contigs)
     done, made, total = 0, 0, sum(contig.length for contig in contigs)
     for i, part in enumerate(_parts(contigs, tiles or tiles_for(model))):
         path = folder / f"part-{i:06d}.npy"

@@ -28,11 +28,14 @@ class Batch:
         True where real; None if all are.
     weights : (n, t) float or None
         What every token counts in the target, where that is of a region of bases.
+    values : (n, t, tracks) float or None
+        What files say of every base, where the network reads tracks of them.
     """
 
     ids: Tensor
     mask: Tensor | None
     weights: Tensor | None = None
+    values: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,8 @@ from torch.nn import functional
 from transformers import PreTrainedConfig
 from transformers.modeling_outputs import TokenClassifierOutput
 
-from basewise.models.onehot import OneHotNetwork
+from basewise.errors import CapabilityError
+from basewise.models.onehot import PAD, OneHotNetwork
 from basewise.models.tracks import Tracks
 from basewise.models.z_forming import ZForming
 
@@ -23,9 +25,10 @@ class BaseLabellerConfig(PreTrainedConfig):
 
     Parameters
     ----------
-    tracks : list of str
-        Numbers per base that are computed from the bases and read beside them; see
-        `basewise.models.tracks.TRACKS`.
+    tracks : list of str or tables
+        Numbers per base that are read beside the bases: computed from them, by name (see
+        `basewise.models.tracks.TRACKS`), or from a bigWig, by the settings of
+        `basewise.models.tracks.FileTrack`.
     both_strands : bool
         Read both strands and average them: twice the work, and no label depends on the strand.
         (As Shrikumar, Greenside & Kundaje 2017, bioRxiv 103663, who share weights.)
@@ -33,7 +36,7 @@ class BaseLabellerConfig(PreTrainedConfig):
 
     def __init__(
         self,
-        tracks: Sequence[str] = (),
+        tracks: Sequence[str | dict[str, Any]] = (),
         both_strands: bool = True,
         head: str = "token_classification",
         **kwargs: Any,
@@ -54,6 +57,7 @@ class BaseLabeller(OneHotNetwork):
     def __init__(self, config: BaseLabellerConfig) -> None:
         super().__init__(config)
         self.tracks = Tracks(config.tracks)
+        self.here: Tensor | None = None
         self.channels = 4 + len(config.tracks)
 
     def strand(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
@@ -73,15 +77,62 @@ class BaseLabeller(OneHotNetwork):
         logits, layers = self.strand(self.tracks(both), twice)
         return (logits[::2] + _reversed(logits[1::2], mask)) / 2, [layer[::2] for layer in layers]
 
-    def forward(self, *given: Any, labels: Tensor | None = None, **named: Any) -> Any:
-        """Logits, (n, b, k); see `OneHotNetwork.forward`. Labels, (n, b), of -100 are left out."""
-        found: Any = super().forward(*given, **named)
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        values: Tensor | None = None,
+        labels: Tensor | None = None,
+        **named: Any,
+    ) -> Any:
+        """Logits, (n, b, k); see `OneHotNetwork.forward`. Labels, (n, b), of -100 are left out.
+
+        Parameters
+        ----------
+        values : (n, b, files), optional
+            What the files of tracks say; of all rows alike where the network was put `at` a place.
+
+        Raises
+        ------
+        CapabilityError
+            If values are lacking, or are not of as many bases.
+        """
+        if self.tracks.files and (input_ids is None) != (inputs_embeds is None):
+            if input_ids is not None:
+                attention_mask = input_ids != PAD if attention_mask is None else attention_mask
+                inputs_embeds, input_ids = self.embeddings(input_ids), None
+            inputs_embeds = self._beside(cast(Tensor, inputs_embeds), values)
+        found: Any = super().forward(input_ids, attention_mask, inputs_embeds, **named)
         loss = None
         if labels is not None:
             loss = functional.cross_entropy(found.logits.flatten(0, 1).float(), labels.flatten())
         return TokenClassifierOutput(
             loss=loss, logits=found.logits, hidden_states=found.hidden_states
         )
+
+    def at(self, values: Tensor) -> BaseLabeller:
+        """The network with the same weights, all of whose rows have these values, (b, files)."""
+        found = copy.copy(self)
+        found.here = values
+        return found
+
+    def _beside(self, x: Tensor, values: Tensor | None) -> Tensor:
+        """Rows (n, b, 4) with what the files say behind: (n, b, 4 + files)."""
+        if values is None:
+            if self.here is None:
+                names = ", ".join(file.name for file in self.tracks.files)
+                raise CapabilityError(
+                    f"This network reads {names} at places of a genome, and is asked about bases "
+                    "without a place; give it records that have one."
+                )
+            values = self.here.expand(len(x), -1, -1)
+        if values.shape[1] != x.shape[1]:
+            raise CapabilityError(
+                f"{x.shape[1]} bases and values of {values.shape[1]}: what shortens or lengthens a "
+                "sequence moves its bases from the places that tracks are read at."
+            )
+        return torch.cat([x, values.to(x)], -1)
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -90,8 +141,11 @@ class BaseLabeller(OneHotNetwork):
 
 
 def reversed_complement(x: Tensor, mask: Tensor | None) -> Tensor:
-    """One-hot rows (n, b, 4), channels A, C, G, T, of the other strand; what is padded stays so."""
-    return _reversed(x.flip(2), mask)
+    """One-hot rows, channels A, C, G, T, of the other strand; what is padded stays so.
+
+    Further channels, (n, b, 4 + c), are numbers of the bases, on whichever strand.
+    """
+    return _reversed(torch.cat([x[..., :4].flip(2), x[..., 4:]], -1), mask)
 
 
 def _reversed(x: Tensor, mask: Tensor | None) -> Tensor:

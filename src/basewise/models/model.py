@@ -30,6 +30,7 @@ from basewise.models.foreign import FunctionNetwork, OneHotModule
 from basewise.models.hub import checkpoint_folder
 from basewise.models.onehot import OneHotNetwork
 from basewise.models.reading import LANGUAGE_MODEL, Outputs, as_target, probabilities, read
+from basewise.models.tracks import Tracks
 from basewise.registry import settings_of
 from basewise.tokenize import Tokenizer
 from basewise.tokenize.labelling import Labelling, spans_of
@@ -284,6 +285,29 @@ class Model:
         return head_of(self.network) in ("token_classification", "ForTokenClassification")
 
     @property
+    def tracks(self) -> Tracks | None:
+        """The tracks that the network reads from files at places of a genome; None without any."""
+        found = getattr(self.network, "tracks", None)
+        return found if isinstance(found, Tracks) and found.files else None
+
+    def at(self, record: Record) -> Model:
+        """The model of sequences that stand in the record's place, such as changed copies of it.
+
+        It is this one, unless it reads tracks from files: then their values, at the record's
+        place, go with every sequence whatever is done to its bases.
+
+        Raises
+        ------
+        DataError
+            If the record has no place, or a file does not have it.
+        """
+        if self.tracks is None:
+            return self
+        (values,) = self.tracks.read([record])
+        network: Any = self.network
+        return replace(self, network=network.at(torch.from_numpy(values).to(self.device)))
+
+    @property
     def parameters(self) -> int:
         """Number of trained parameters."""
         return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
@@ -393,7 +417,8 @@ class Model:
         mask = batch.mask
         if mask is None and isinstance(self.network, OneHotNetwork):
             mask = torch.ones_like(batch.ids, dtype=torch.bool)  # pads in place are hidden bases
-        found: Tensor = self.network(input_ids=batch.ids, attention_mask=mask).logits
+        more = {} if batch.values is None else {"values": batch.values}
+        found: Tensor = self.network(input_ids=batch.ids, attention_mask=mask, **more).logits
         if self.outputs == "probabilities":
             self._check_probabilities(found)
         return found
@@ -495,6 +520,9 @@ class Model:
     def _checked(self, records: Sequence[Record], rows: Ints, codes: Codes, some: slice) -> Batch:
         """Some rows as a batch, none of them longer than the network takes."""
         batch = self.batch_of(codes[some])
+        if self.tracks is not None:
+            read = self.tracks.read([records[i] for i in rows[some].tolist()])
+            batch = replace(batch, values=torch.from_numpy(np.stack(read)).to(self.device))
         lengths = [batch.ids.shape[1]] if batch.mask is None else batch.mask.sum(1).tolist()
         at = int(np.argmax(lengths))
         self.check_length(lengths[at], codes.shape[1], records[rows[some][at]].id)

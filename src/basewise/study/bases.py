@@ -286,7 +286,9 @@ def _ranked(tokens: pd.DataFrame, seed: int) -> pd.DataFrame:
         str(name): rows.rename(columns={"ratio": "score"})[["token", "score", "count"]]
         for name, rows in tokens[tokens["by"] == "kmer"].groupby("model", sort=False)
     }
-    parts = []
+    parts = [pd.DataFrame(columns=["method", *RANKING])]
+    if not ratios:  # nothing occurs often enough
+        return parts[0]
     lead = next(iter(ratios))
     ways: dict[str, dict[str, Any]] = {
         name: {} for name in ("borda", "reciprocal_rank", "robust_rank")
@@ -296,7 +298,7 @@ def _ranked(tokens: pd.DataFrame, seed: int) -> pd.DataFrame:
     for method, more in ways.items():
         ranking = rank_tokens(ratios, method, seed=seed, **more)
         parts.append(ranking.table[list(RANKING)].assign(method=method))
-    return pd.concat(parts)
+    return pd.concat(parts[1:])
 
 
 def _intervals(

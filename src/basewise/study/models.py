@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import Field, PlainValidator, model_validator
 
@@ -20,6 +20,7 @@ from basewise.errors import ConfigError, DataError
 from basewise.models import NETWORKS
 from basewise.models.hub import checkpoint_folder
 from basewise.models.model import Model
+from basewise.models.tracks import FileTrack
 from basewise.registry import component
 from basewise.tokenize import TOKENIZERS, Tokenizer
 from basewise.tokenize.labelling import Labelling
@@ -148,10 +149,12 @@ class FromScratch(ABC):
         return self
 
     def located(self, root: Path | None) -> FromScratch:
-        return self
+        tracks = [_located(each, root) for each in self.network.get("tracks", [])]
+        return replace(self, network=self.network | {"tracks": tracks}) if tracks else self
 
     def origin(self) -> str:
-        return ""
+        tracks = self.network.get("tracks", [])
+        return "".join(FileTrack(**each).digest() for each in tracks if isinstance(each, dict))
 
     def model(
         self,
@@ -315,7 +318,7 @@ class LanguageModel(FromScratch):
         return self.labelling if self.head == "token_classification" else None
 
     def located(self, root: Path | None) -> LanguageModel:
-        return replace(self, tokenizer=_located(self.tokenizer, root))
+        return replace(self, tokenizer=self.tokenizer and _located(self.tokenizer, root))
 
     def _tokenizer(self, train: Sequence[Record], folder: Path) -> Tokenizer:
         if self.tokenizer is None:
@@ -435,7 +438,7 @@ class Checkpoint:
         return self.training is not None and self.head == "token_classification"
 
     def located(self, root: Path | None) -> Checkpoint:
-        return replace(self, tokenizer=_located(self.tokenizer, root))
+        return replace(self, tokenizer=self.tokenizer and _located(self.tokenizer, root))
 
     def origin(self) -> str:
         weights = files_digest(checkpoint_folder(self.path, self.revision))
@@ -485,11 +488,15 @@ class Checkpoint:
             )
 
 
-def _located(settings: dict[str, Any] | None, root: Path | None) -> dict[str, Any] | None:
-    """Settings whose file, if they name one, is looked for in the folder."""
-    if root is None or not settings or "file" not in settings:
+T = TypeVar("T")
+
+
+def _located(settings: T, root: Path | None) -> T | dict[str, Any]:
+    """Settings whose file, if they name one, is looked for in the folder: where it is by itself,
+    since a model that was trained may be used from elsewhere."""
+    if not isinstance(settings, dict) or "file" not in settings:
         return settings
-    return settings | {"file": str(root / settings["file"])}
+    return settings | {"file": str(((root or Path()) / settings["file"]).absolute())}
 
 
 def _vocabulary_digest(settings: Mapping[str, Any] | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -15,6 +16,7 @@ from basewise.errors import CapabilityError, DataError, UnknownName
 from basewise.models.batch import by_length
 from basewise.models.model import Model
 from basewise.models.reading import LANGUAGE_MODEL
+from basewise.models.tracks import Tracks
 from basewise.tokenize.labelling import IGNORED, label_bases, spans_of
 from basewise.types import BACKGROUND, Bools, Floats, Ints, Record
 
@@ -35,12 +37,15 @@ class Rows:
         Positions among the label names (-100: ignored), of rows or of tokens; or values.
     hidden_id : int or None
         The id that says "not known" in place of another: a mask token, or the letter N.
+    values : (n, t, tracks) float or None
+        What files say of every base, where the model reads tracks of them; 0 at padding.
     """
 
     ids: Ints
     mask: Bools | None
     labels: Ints | Floats
     hidden_id: int | None = None
+    values: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,7 +84,16 @@ def rows_of(model: Model, records: Sequence[Record]) -> Rows:
     labels = (
         _token_labels(model, records, width) if model.labels_tokens else _labels(model, records)
     )
-    return Rows(ids, None if mask.all() else mask, labels, _hidden_id(model))
+    values = None if model.tracks is None else _values(model.tracks, records, width)
+    return Rows(ids, None if mask.all() else mask, labels, _hidden_id(model), values)
+
+
+def _values(tracks: Tracks, records: Sequence[Record], width: int) -> NDArray[np.float32]:
+    """What files say of the bases of all records, (n, width, files)."""
+    found = np.zeros((len(records), width, len(tracks.files)), np.float32)
+    for row, own in zip(found, tracks.read(records), strict=True):
+        row[: len(own)] = own
+    return found
 
 
 def _hidden_id(model: Model) -> int | None:
@@ -145,6 +159,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         self._labels = torch.from_numpy(rows.labels)
         if self._labels.is_floating_point():
             self._labels = self._labels.float()
+        self._values = None if rows.values is None else torch.from_numpy(rows.values)
         self._hide, self._hidden_id = hide, rows.hidden_id
         self._crossover = crossover
         if crossover:
@@ -169,6 +184,8 @@ class Batches(Dataset[dict[str, Tensor]]):
         batch = {"input_ids": ids, "labels": labels[:, :width] if labels.ndim == 2 else labels}
         if self._lengths is not None:
             batch["attention_mask"] = real.long()
+        if self._values is not None:
+            batch["values"] = self._values[chosen, :width]
         return batch
 
     def _full(self, chosen: Tensor) -> Tensor:

@@ -380,7 +380,8 @@ class Training:
     def _fingerprint(self, network: PreTrainedModel, train: Rows, dev: Rows, seed: int) -> str:
         digest = hashlib.sha256()
         for rows in (train, dev):
-            for array in (rows.ids, rows.mask, rows.labels):
+            values = () if rows.values is None else (rows.values,)
+            for array in (rows.ids, rows.mask, rows.labels, *values):
                 digest.update(b"-" if array is None else array.tobytes())
         for name, value in network.state_dict().items():
             digest.update(name.encode())
