@@ -12,7 +12,7 @@ from basewise.errors import StoreError
 from basewise.report import SECTIONS, write_report
 from synthetic_run import HOSTILE, make_run
 
-VOID = {"meta", "link", "br", "img", "hr", "input"}
+VOID = {"meta", "link", "br", "img", "hr", "input", "wbr"}
 
 
 class Reader(HTMLParser):
