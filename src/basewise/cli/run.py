@@ -70,6 +70,21 @@ def _run(study: Study, folder: Path, data: Path | None, backend: Any) -> list[st
     return _quality(done)
 
 
+def _experiment(file: Path, out: Path, backend: dict[str, Any] | None) -> None:
+    """Run an experiment as `run` does a study."""
+    from basewise.cli.progress import Terminal
+    from basewise.report.experiment import write_experiment_report
+    from basewise.study.experiment import load_experiment
+    from basewise.study.experiments import run_experiment
+
+    experiment = load_experiment(file)
+    watcher = Terminal()
+    done = run_experiment(experiment, out / experiment.about.name, watcher, backend)
+    with watcher.step("report", None):
+        page = write_experiment_report(done.folder)
+    typer.echo(page)
+
+
 def _backend(name: str | None, workers: int | None, address: str | None) -> dict[str, Any] | None:
     """The backend that the options say; None where they say nothing."""
     given = {"workers": workers, "address": address}
@@ -109,8 +124,14 @@ def check(
     """
     from basewise.cli.progress import Terminal
     from basewise.study import load_study
+    from basewise.study.experiment import is_experiment, load_experiment
+    from basewise.study.experiments import plan_experiment
     from basewise.study.plan import plan
 
+    if is_experiment(study):
+        for line in plan_experiment(load_experiment(study)):
+            typer.echo(line)
+        return
     with Terminal().step("check", None) as step:
         lines = plan(load_study(study), data, step.at, limit)
     for line in lines:

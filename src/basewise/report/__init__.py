@@ -3,11 +3,16 @@ add its line here; its `place` says where it stands."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from basewise.registry import Registry
 
-__all__ = ["SECTIONS", "write_report"]
+if TYPE_CHECKING:
+    from basewise.report.blocks import Section
+
+__all__ = ["SECTIONS", "page_of", "write_report"]
 
 SECTIONS = Registry(
     "section",
@@ -53,8 +58,6 @@ def write_report(folder: str | Path) -> Path:
     StoreError
         If the folder is not that of a run, or one of its files is broken.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from basewise.store import write_text
     from basewise.study.results import open_run
 
@@ -62,20 +65,12 @@ def write_report(folder: str | Path) -> Path:
     built = {name: SECTIONS.build(name) for name in SECTIONS.names()}
     ordered = sorted(built, key=lambda name: built[name].place)
     rendered = [(name, built[name].title, built[name].render(run)) for name in ordered]
-    page = Environment(
-        loader=PackageLoader("basewise.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("page.html")
-    study = run.lock.get("study", {})
-    text = page.render(
-        title=study.get("title") or study.get("name") or run.folder.name,
-        name=study.get("name", ""),
-        version=run.lock.get("versions", {}).get("basewise", ""),
-        sections=[(name, section) for name, _, section in rendered if section],
-        missing=[
+    text = page_of(
+        run.lock,
+        "study",
+        run.folder.name,
+        [(name, section) for name, _, section in rendered if section],
+        [
             title
             for name, title, section in rendered
             if not section and not getattr(built[name], "rare", False)
@@ -84,3 +79,30 @@ def write_report(folder: str | Path) -> Path:
     path = run.folder / "report" / "index.html"
     write_text(path, text)
     return path
+
+
+def page_of(
+    lock: Mapping[str, Any],
+    about: str,
+    folder: str,
+    sections: Sequence[tuple[str, Section]],
+    missing: Sequence[str] = (),
+) -> str:
+    """The page that holds sections, by the lock of a run and its table that says what it is."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    page = Environment(
+        loader=PackageLoader("basewise.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    ).get_template("page.html")
+    said = lock.get(about, {})
+    return page.render(
+        title=said.get("title") or said.get("name") or folder,
+        name=said.get("name", ""),
+        version=lock.get("versions", {}).get("basewise", ""),
+        sections=sections,
+        missing=missing,
+    )

@@ -1,0 +1,332 @@
+"""Running an experiment, and reading what it found.
+
+```
+<run>/lock.json                  the experiment: it runs again from it
+      log.jsonl, running.json    as of a study; see `basewise.study.results`
+      cells/<cell>/rows.parquet  what a cell found (`study.cell.ROWS`); there when the cell is done
+      cells/<cell>/<explainer>.parquet   attributions of a few of its records
+      metrics/experiment_records.parquet   the rows of all cells
+      metrics/experiment.parquet           means over records and seeds (`SUMMARY`)
+      report/index.html, figures/*.svg, *.png
+```
+
+A cell's folder is named by a fingerprint of all it depends on: what is done is not done again,
+and a changed setting runs again the cells it concerns.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from basewise.errors import ConfigError, ShardError
+from basewise.picture.words import duration
+from basewise.stats import mean_interval
+from basewise.store import (
+    clear_unfinished,
+    read_attributions,
+    read_frame,
+    write_bytes,
+    write_frame,
+    write_text,
+)
+from basewise.study.backends import BACKENDS
+from basewise.study.backends.work import Backend, Failed, cores
+from basewise.study.cell import Cell, Task
+from basewise.study.distribute import distribute
+from basewise.study.experiment import Experiment, load_experiment
+from basewise.study.job import LIBRARIES
+from basewise.study.owner import owned, owner_of
+from basewise.study.watch import Log, Silent, Watcher
+from basewise.types import Attribution, Floats
+
+__all__ = [
+    "ALL",
+    "CHANCE",
+    "SUMMARY",
+    "ExperimentRun",
+    "holds_experiment",
+    "plan_experiment",
+    "progress_of_experiment",
+    "run_experiment",
+    "said_of",
+    "summarise_experiment",
+]
+
+ALL = "all"
+"""The level of rows that are of all levels of a factor."""
+
+CHANCE: Mapping[str, str] = {
+    "auprc": "auprc_chance",
+    "mass_inside": "prevalence",
+    "match": "match_chance",
+    "hypothetical_match": "hypothetical_chance",
+    "relative_gap": "",
+    "lowest_rank_correlation": "",
+    "changes": "",
+}
+"""Measures by name, each with the column of `study.cell.ROWS` that says what chance would give."""
+
+_KEYS = ["factor", "setting", "level", "place", "model", "tokenizer", "explainer", "method",
+         "reference"]  # fmt: skip
+
+SUMMARY = (*_KEYS, "metric", "value", "low", "high", "n", "chance", "seeds", "of_seeds",
+           "lowest_seed", "highest_seed")  # fmt: skip
+"""Columns of `summarise_experiment`: the mean over `n` records of all seeds whose model solved the
+task (`seeds` of `of_seeds`), its 95 % bootstrap interval over records, what chance would give, and
+the least and the greatest mean of one seed. The level `ALL` is of all levels of a factor."""
+
+
+@dataclass(frozen=True)
+class ExperimentRun:
+    """The folder of an experiment, read lazily; tables of what is not done are empty."""
+
+    folder: Path
+
+    @property
+    def lock(self) -> dict[str, Any]:
+        """The experiment's tables, versions, and the names of its cells."""
+        path = self.folder / "lock.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    @property
+    def experiment(self) -> Experiment:
+        """What was asked."""
+        return load_experiment(self.folder / "lock.json")
+
+    @property
+    def records(self) -> pd.DataFrame:
+        """The rows of all cells; see `study.cell.ROWS`."""
+        return self._frame("experiment_records")
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Means over records and seeds; see `SUMMARY`."""
+        return self._frame("experiment")
+
+    def attributions(self, cell: Cell, explainer: str) -> list[Attribution]:
+        """Those that were kept of a cell; none where an explainer explained nothing."""
+        path = self.folder / "cells" / cell.name / f"{explainer}.parquet"
+        return read_attributions(path) if path.exists() else []
+
+    def _frame(self, name: str) -> pd.DataFrame:
+        path = self.folder / "metrics" / f"{name}.parquet"
+        return read_frame(path, name) if path.exists() else pd.DataFrame()
+
+
+def holds_experiment(folder: Path) -> bool:
+    """Whether a folder is that of an experiment's run."""
+    try:
+        return "experiment" in ExperimentRun(folder).lock
+    except ValueError:
+        return False
+
+
+def run_experiment(
+    experiment: Experiment,
+    folder: Path,
+    watcher: Watcher | None = None,
+    backend: Any = None,
+) -> ExperimentRun:
+    """Run the cells of an experiment that are not done yet, and write its tables.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    folder : Path
+        The run's folder; made when missing.
+    watcher : Watcher, optional
+        Shows progress.
+    backend : str, table or component, optional
+        Where cells are worked on; without it, in one process per core.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds something else.
+    StoreError
+        If another process runs in the folder.
+    ShardError
+        If cells failed; the others are done, and running again tries these again.
+    """
+    watcher = watcher or Silent()
+    with owned(folder):
+        run = ExperimentRun(folder)
+        if (lock := run.lock) and lock.get("file", experiment.file) != experiment.file:
+            raise ConfigError(
+                f"{folder} holds the run of {lock['file'] or 'another study'}, not of "
+                f"{experiment.file}; give this one another name in [experiment] or another folder "
+                "with --out."
+            )
+        clear_unfinished(folder)
+        log = Log(folder / "log.jsonl")
+        cells = experiment.cells()
+        _save_lock(experiment, folder)
+        log("start", experiment=experiment.about.name, cells=len(cells))
+        _work(cells, folder, watcher, BACKENDS.build(backend) if backend else _fitting(), log)
+        with watcher.step("summarise", None):
+            rows = pd.concat([_rows(folder, cell) for cell in cells], ignore_index=True)
+            write_frame(_metrics(folder, "experiment_records"), rows, "experiment_records")
+            write_frame(_metrics(folder, "experiment"), summarise_experiment(rows), "experiment")
+        log("complete")
+        return run
+
+
+def _fitting() -> Backend:
+    found: Backend = BACKENDS.build("processes" if cores() > 1 else "local")
+    return found
+
+
+def _metrics(folder: Path, name: str) -> Path:
+    return folder / "metrics" / f"{name}.parquet"
+
+
+def _save_lock(experiment: Experiment, folder: Path) -> None:
+    lock = experiment.lock() | {
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in LIBRARIES}
+    }
+    write_text(folder / "lock.json", json.dumps(lock, indent=1) + "\n")
+
+
+def _place(folder: Path, cell: Cell) -> Path:
+    return folder / "cells" / cell.name / "rows.parquet"
+
+
+def _rows(folder: Path, cell: Cell) -> pd.DataFrame:
+    return pd.read_parquet(_place(folder, cell))
+
+
+def _work(
+    cells: Sequence[Cell], folder: Path, watcher: Watcher, backend: Backend, log: Log
+) -> None:
+    """Work on the cells that are not done."""
+    waiting = {i: cell for i, cell in enumerate(cells) if not _place(folder, cell).exists()}
+    failed: dict[str, Failed] = {}
+    with watcher.step("cells", len(cells)) as step:
+        done = len(cells) - len(waiting)
+        step.at(done, note="" if waiting else "kept")
+        if waiting:
+            began = time.monotonic()
+            with backend.open("cpu") as workers:
+                tasks = (
+                    (i, Task(cell, (folder / "cells" / cell.name).absolute()))
+                    for i, cell in waiting.items()
+                )
+                for ended, (i, outcome) in enumerate(distribute(tasks, workers), 1):
+                    cell = cells[i]
+                    if isinstance(outcome, Failed):
+                        failed[cell.name] = outcome
+                        log("failed", cell=cell.name, error=outcome.error, trace=outcome.trace)
+                    else:
+                        write_bytes(_place(folder, cell), outcome)
+                        log("cell", cell=cell.name)
+                    left = (time.monotonic() - began) * (len(waiting) / ended - 1)
+                    step.at(done + ended, note=f"{said_of(cell)}; about {duration(left)} left")
+    if failed:
+        name, first = next(iter(failed.items()))
+        raise ShardError(
+            f"{len(failed)} of {len(cells)} cells failed, the others are done; the first, {name}, "
+            f"says: {first.error.rstrip('.')} (log.jsonl). Running again tries them again."
+        )
+
+
+def said_of(cell: Cell) -> str:
+    """A cell in words."""
+    return f"{cell.model}, {cell.factor} {cell.level}, seed {cell.seed}"
+
+
+def summarise_experiment(rows: pd.DataFrame, *, resamples: int = 1000) -> pd.DataFrame:
+    """Means over records and seeds, with the columns of `SUMMARY`.
+
+    Rows of models that did not solve the task are counted in `of_seeds` and in nothing else.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With the columns of `study.cell.ROWS`.
+    resamples : int
+        Of the bootstrap over records.
+    """
+    every = rows[rows["refused"] == ""]
+    pooled = every.assign(level=ALL, place=-1)
+    found: list[dict[str, Any]] = []
+    for table in (every, pooled):
+        for key, own in table.groupby(_KEYS, sort=False, dropna=False):
+            found += _measured(dict(zip(_KEYS, key, strict=True)), own, resamples)
+    return pd.DataFrame(found, columns=list(SUMMARY))
+
+
+def _measured(
+    key: Mapping[str, Any], own: pd.DataFrame, resamples: int
+) -> Iterable[dict[str, Any]]:
+    """One row per measure; measures that none of the records has are left out."""
+    solved = own[own["solved"]]
+    about = dict(key) | {"seeds": solved["seed"].nunique(), "of_seeds": own["seed"].nunique()}
+    for metric, chance in CHANCE.items():
+        values = solved[metric].to_numpy(float)
+        known = ~np.isnan(values)
+        if not known.any():
+            if metric == "auprc":  # says that there is nothing
+                yield about | {"metric": metric, "n": 0} | _nothing()
+            continue
+        means = solved.loc[known].groupby("seed")[metric].mean()
+        estimate = mean_interval(values, np.random.default_rng([7, known.sum()]), resamples)
+        yield about | {
+            "metric": metric,
+            **estimate._asdict(),
+            "chance": _mean(solved.loc[known, chance]) if chance else float("nan"),
+            "lowest_seed": float(means.min()),
+            "highest_seed": float(means.max()),
+        }
+
+
+def _nothing() -> dict[str, float]:
+    return dict.fromkeys(
+        ("value", "low", "high", "chance", "lowest_seed", "highest_seed"), float("nan")
+    )
+
+
+def _mean(values: pd.Series[float]) -> float:
+    numbers: Floats = values.to_numpy(float)
+    return float(np.nanmean(numbers)) if (~np.isnan(numbers)).any() else float("nan")
+
+
+def progress_of_experiment(run: ExperimentRun) -> list[str]:
+    """Who runs, if anyone; cells done of all, by model and factor; the report."""
+    owner = owner_of(run.folder)
+    lines = [owner] if owner else []
+    cells = run.experiment.cells()
+    for model, factor in dict.fromkeys((cell.model, cell.factor) for cell in cells):
+        own = [cell for cell in cells if (cell.model, cell.factor) == (model, factor)]
+        done = sum(_place(run.folder, cell).exists() for cell in own)
+        lines.append(f"{model}, {factor}: {done} of {len(own)} cells")
+    report = run.folder / "report" / "index.html"
+    lines.append(f"report: {report if report.exists() else 'not written yet'}")
+    return lines
+
+
+def plan_experiment(experiment: Experiment) -> list[str]:
+    """What an experiment consists of."""
+    about, cells = experiment.about, experiment.cells()
+    lines = [
+        f"{factor}: {', '.join(f'{level.setting} {level.level}' for level in levels)}"
+        for factor, levels in experiment.factors.items()
+    ]
+    models, seeds = list(experiment.models), len(about.seeds)
+    lines.append(
+        f"{len(cells)} cells: {sum(map(len, experiment.factors.values()))} levels, {seeds} "
+        f"seed{'' if seeds == 1 else 's'}, {', '.join(models)}"
+        f"{' and the ceiling' if about.ceiling else ''}"
+    )
+    lines.append(f"in each {about.explained} records by {len(experiment.explainers)} explainers")
+    return lines

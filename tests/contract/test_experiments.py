@@ -1,0 +1,278 @@
+"""An experiment: every cell once, the gate, what resumes, and the page."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from basewise.data.planted import MotifGrammar
+from basewise.errors import ConfigError, ShardError
+from basewise.report.experiment import write_experiment_report
+from basewise.study.cell import CEILING, ROWS
+from basewise.study.experiment import experiment_from, is_experiment, load_experiment
+from basewise.study.experiments import (
+    ALL,
+    SUMMARY,
+    ExperimentRun,
+    plan_experiment,
+    progress_of_experiment,
+    run_experiment,
+    summarise_experiment,
+)
+
+TABLES = {
+    "experiment": {"name": "tiny", "seeds": [3, 4], "explained": 5, "ceiling": 3, "gate": 0.8},
+    "data": {"train": 200, "dev": 60, "test": 80, "grammar": {"length": 40, "motif": "ACGTTGCA"}},
+    "factors": {
+        "jitter": {"grid": {"jitter": [0, 6]}},
+        "copies": {
+            "slots": 4,
+            "grid": {"copies": [2]},
+            "explained": 4,
+            "explainers": {"integrated_gradients": {"steps": 4}},
+        },
+    },
+    "models": {
+        "cnn": {
+            "type": "cnn",
+            "network": {
+                "channels": 16,
+                "stem_kernel": 9,
+                "dilations": [1],
+                "positions": 0,
+                "hidden": 8,
+                "dropout": 0.0,
+                "head_dropout": 0.0,
+            },
+            "training": {"epochs": 12, "batch_size": 16, "learning_rate": 1e-2, "patience": 2},
+        },
+        # Cannot learn anything at this rate, so the gate has something to stop.
+        "dull": {
+            "type": "cnn",
+            "network": {"channels": 2, "stem_kernel": 3, "dilations": [], "positions": 0},
+            "training": {"epochs": 1, "batch_size": 200, "learning_rate": 1e-9},
+        },
+    },
+    "explainers": {
+        "saliency": {},
+        "integrated_gradients": {
+            "steps": 2,
+            "tolerance": None,
+            "grid": {"reference": ["zero", "uniform"]},
+        },
+        "both": {"type": "integrated_gradients", "steps": 2, "tolerance": 0.5,
+                 "most_steps": 4, "reference": ["zero", "uniform"]},
+        "occlusion": {"units": "bases", "masking": "n"},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> ExperimentRun:
+    folder = tmp_path_factory.mktemp("experiment") / "tiny"
+    return run_experiment(experiment_from(TABLES), folder, backend="local")
+
+
+def test_every_combination_has_its_rows(run):
+    rows = run.records
+    assert tuple(rows.columns) == ROWS
+    keys = ["model", "factor", "level", "seed", "explainer"]
+    assert len(rows[keys].drop_duplicates()) == 3 * 3 * 2 * 5  # the ceiling is a model too
+    solved = rows[rows["model"] == "cnn"]
+    assert solved["solved"].all()
+    assert set(solved.groupby(["factor", "level", "seed", "explainer"]).size()) == {4, 5}
+    assert solved["auprc"].notna().all()
+    assert set(rows.loc[rows["model"] == "cnn", "tokenizer"]) == {"nucleotide"}
+    assert set(rows["reference"]) == {"", "zero", "uniform", "zero + uniform", "n"}
+
+
+def test_models_below_the_gate_are_marked_and_not_averaged(run):
+    rows = run.records[run.records["model"] == "dull"]
+    assert not rows["solved"].any()
+    assert rows["auprc"].isna().all()
+    assert rows["auroc"].notna().all()
+    assert (rows["auroc"] - 0.5 < 0.8 * (rows["ceiling"] - 0.5)).all()
+    summary = run.summary[run.summary["model"] == "dull"]
+    assert set(summary["n"]) == {0}
+    assert set(summary["seeds"]) == {0}
+    assert set(summary["of_seeds"]) == {2}
+    assert summary["value"].isna().all()
+
+
+def test_the_ceiling_knows_the_task_and_refuses_gradients(run):
+    rows = run.records[run.records["model"] == CEILING]
+    assert (rows["auroc"] > 0.99).all()
+    refused = set(rows.loc[rows["refused"] != "", "explainer"])
+    assert refused == {
+        "saliency", "integrated_gradients-referencezero", "integrated_gradients-referenceuniform",
+        "both",
+    }  # fmt: skip
+    own = rows[rows["explainer"] == "occlusion"]
+    jitter = own[(own["factor"] == "jitter") & (own["level"] == "0")]
+    # Every base of the only motif takes all the evidence with it, and no other base any.
+    assert jitter["auprc"].to_numpy() == pytest.approx(np.ones(6))
+
+
+def test_means_are_those_of_the_rows(run):
+    summary = run.summary
+    assert tuple(summary.columns) == SUMMARY
+    rows = run.records[(run.records["model"] == "cnn") & (run.records["explainer"] == "occlusion")]
+    (row,) = summary[
+        (summary["model"] == "cnn")
+        & (summary["explainer"] == "occlusion")
+        & (summary["factor"] == "jitter")
+        & (summary["level"] == ALL)
+        & (summary["metric"] == "mass_inside")
+    ].itertuples()
+    own = rows[rows["factor"] == "jitter"]
+    assert row.value == pytest.approx(own["mass_inside"].mean())
+    assert row.chance == pytest.approx(8 / 40)
+    assert (row.n, row.seeds, row.of_seeds) == (20, 2, 2)
+    means = own.groupby("seed")["mass_inside"].mean()
+    assert (row.lowest_seed, row.highest_seed) == pytest.approx((means.min(), means.max()))
+    assert row.low < row.value < row.high
+
+
+def test_only_solved_seeds_count(run):
+    rows = run.records[(run.records["model"] == "cnn") & (run.records["factor"] == "jitter")]
+    half = rows.assign(solved=rows["seed"] == 3)
+    found = summarise_experiment(half)
+    one = found[(found["explainer"] == "occlusion") & (found["level"] == "0")]
+    row = one[one["metric"] == "auprc"].iloc[0]
+    own = rows[(rows["explainer"] == "occlusion") & (rows["level"] == "0") & (rows["seed"] == 3)]
+    assert row["value"] == pytest.approx(own["auprc"].mean())
+    assert (row["n"], row["seeds"], row["of_seeds"]) == (5, 1, 2)
+
+
+def test_references_are_compared(run):
+    rows = run.records
+    own = rows[(rows["explainer"] == "both") & rows["solved"] & (rows["refused"] == "")]
+    assert own["lowest_rank_correlation"].between(-1, 1).all()
+    assert set(own["changes"]) <= {0.0, 1.0}
+    assert rows.loc[rows["explainer"] == "occlusion", "changes"].isna().all()
+
+
+def test_a_factor_may_change_explainers_and_records(run):
+    cells = [cell for cell in run.experiment.cells() if cell.factor == "copies"]
+    assert {cell.explained for cell in cells if cell.model == "cnn"} == {4}
+    assert {cell.explained for cell in cells if cell.model == CEILING} == {3}
+    for name in ("integrated_gradients-referencezero", "integrated_gradients-referenceuniform"):
+        assert {cell.explainers[name]["steps"] for cell in cells} == {4}
+    assert {cell.explainers["both"]["steps"] for cell in cells} == {2}
+
+
+def test_what_is_done_is_kept_and_what_changed_is_made_again(run):
+    times = {p: p.stat().st_mtime_ns for p in run.folder.rglob("rows.parquet")}
+    again = run_experiment(run.experiment, run.folder, backend="local")
+    assert {p: p.stat().st_mtime_ns for p in again.folder.rglob("rows.parquet")} == times
+    pd.testing.assert_frame_equal(again.records, run.records)
+    first = next(iter(times))
+    content = first.read_bytes()
+    first.unlink()
+    run_experiment(run.experiment, run.folder, backend="local")
+    assert first.read_bytes() == content
+    names = {cell.name for cell in run.experiment.cells()}
+    other = experiment_from(TABLES | {"experiment": TABLES["experiment"] | {"seeds": [3]}})
+    assert {cell.name for cell in other.cells()} < names
+    changed = experiment_from(TABLES | {"experiment": TABLES["experiment"] | {"gate": 0.7}})
+    assert not {cell.name for cell in changed.cells()} & names
+
+
+def test_the_page_holds_every_factor_and_no_broken_number(run):
+    page = write_experiment_report(run.folder)
+    text = page.read_text(encoding="utf-8")
+    for said in ("Jitter", "Copies", "below the gate", "least rank correlation", "0.25"):
+        assert said in text
+    assert "nan" not in re.sub(r"<[^>]+>", " ", text).lower().split()
+    drawn = {path.stem for path in (run.folder / "figures").glob("*.svg")}
+    assert {
+        "overview-cnn-auprc",
+        "overview-ceiling-auprc",
+        "jitter-auprc",
+        "jitter-boxes-cnn",
+        "jitter-logo-1",
+        "copies-auprc",
+    } <= drawn
+    assert write_experiment_report(run.folder).read_text(encoding="utf-8") == text
+
+
+def test_status_and_plan_count_cells(run):
+    said = "\n".join(progress_of_experiment(run))
+    assert "cnn, jitter: 4 of 4 cells" in said
+    assert "dull, copies: 2 of 2 cells" in said
+    plan = "\n".join(plan_experiment(run.experiment))
+    assert "jitter: jitter 0, jitter 6" in plan
+    assert "18 cells: 3 levels, 2 seeds, cnn, dull and the ceiling" in plan
+
+
+def test_a_cell_that_fails_is_told_and_tried_again(tmp_path, monkeypatch):
+    small = experiment_from(
+        TABLES
+        | {
+            "experiment": TABLES["experiment"] | {"seeds": [3]},
+            "factors": {"jitter": {"grid": {"jitter": [0]}}},
+            "explainers": {"random": {}},
+            "models": {"dull": TABLES["models"]["dull"]},
+        }
+    )
+    make = MotifGrammar.make
+    monkeypatch.setattr(MotifGrammar, "make", lambda *_: 1 / 0)
+    monkeypatch.setattr("basewise.study.distribute.WAIT", 0.0)
+    with pytest.raises(ShardError, match=r"2 of 2 cells failed.*ZeroDivisionError.*again"):
+        run_experiment(small, tmp_path / "run", backend="local")
+    monkeypatch.setattr(MotifGrammar, "make", make)
+    assert len(run_experiment(small, tmp_path / "run", backend="local").records)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"factor": {}}, r"no table \[factor\] in an experiment. Did you mean 'factors'\?"),
+        ({"models": {}}, r"the table \[models\] is needed"),
+        ({"factors": {"x": {"slots": 2}}}, r"\[factors.x\] what varies is needed: grid ="),
+        ({"factors": {"x": {"grid": {"draw": [1, 2]}}}}, r"\[factors.x\] draw is not for factors"),
+        (
+            {"factors": {"x": {"grid": {"copies": [1, 2]}}}},
+            r"\[factors.x\] .*2 words need as many slots; slots = 1",
+        ),
+        (
+            {"factors": {"x": {"grid": {"jitter": [1]}, "explainers": {"oclusion": {}}}}},
+            r"\[factors.x\] no explainer 'oclusion'. Did you mean 'occlusion'\?",
+        ),
+        ({"models": {CEILING: {"type": "cnn"}}}, "is the name of the grammar's own log-odds"),
+        ({"experiment": {"name": "x", "seeds": [1, 1]}}, "seeds are one or more different numbers"),
+        ({"experiment": {"name": "x", "gates": 1}}, r"\[experiment\] .*no setting 'gates'"),
+        ({"explainers": {"nothing": {}}}, r"\[explainers.nothing\] No explainer named 'nothing'"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_runs(change, message):
+    with pytest.raises(ConfigError, match=message):
+        experiment_from({**TABLES, **change})
+
+
+def test_files_of_experiments_are_known_from_those_of_studies(tmp_path):
+    studies = Path(__file__).parents[2] / "studies"
+    for name in ("experiments", "experiments_quick"):
+        assert is_experiment(studies / f"{name}.toml")
+        assert load_experiment(studies / f"{name}.toml").cells()
+    assert not is_experiment(studies / "gue_promoters.toml")
+    assert not is_experiment(tmp_path / "nothing.toml")
+    with pytest.raises(ConfigError, match="give a study file"):
+        load_experiment(tmp_path / "nothing.toml")
+    (tmp_path / "broken.toml").write_text("[experiment\n")
+    with pytest.raises(ConfigError, match=r"broken\.toml"):
+        load_experiment(tmp_path / "broken.toml")
+
+
+def test_a_folder_belongs_to_one_experiment(tmp_path):
+    lock = experiment_from(TABLES).lock() | {"file": "other.toml"}
+    (tmp_path / "lock.json").write_text(json.dumps(lock))
+    mine = replace(experiment_from(TABLES), file="mine.toml")
+    with pytest.raises(ConfigError, match=r"holds the run of other.toml, not of mine.toml"):
+        run_experiment(mine, tmp_path, backend="local")
