@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from basewise.cli import app as cli
 from basewise.data.planted import MotifGrammar
 from basewise.errors import ConfigError, ShardError
 from basewise.report.experiment import write_experiment_report
 from basewise.study.cell import CEILING, ROWS
-from basewise.study.experiment import experiment_from, is_experiment, load_experiment
+from basewise.study.experiment import experiment_from, load_experiment
 from basewise.study.experiments import (
     ALL,
     SUMMARY,
@@ -25,6 +27,7 @@ from basewise.study.experiments import (
     run_experiment,
     summarise_experiment,
 )
+from basewise.study.which import holds_experiment, is_experiment
 
 TABLES = {
     "experiment": {"name": "tiny", "seeds": [3, 4], "explained": 5, "ceiling": 3, "gate": 0.8},
@@ -276,3 +279,29 @@ def test_a_folder_belongs_to_one_experiment(tmp_path):
     mine = replace(experiment_from(TABLES), file="mine.toml")
     with pytest.raises(ConfigError, match=r"holds the run of other.toml, not of mine.toml"):
         run_experiment(mine, tmp_path, backend="local")
+
+
+def test_commands_take_experiments_as_they_take_studies(tmp_path):
+    file = tmp_path / "small.toml"
+    file.write_text(
+        '[experiment]\nname = "small"\nexplained = 2\ngate = 0.0\n'
+        "[data]\ntrain = 40\ndev = 20\ntest = 20\ngrammar = { length = 30, width = 6 }\n"
+        "[factors.jitter]\ngrid = { jitter = [0] }\n"
+        "[models.cnn]\nnetwork = { channels = 4, dilations = [] }\ntraining = { epochs = 1 }\n"
+        "[explainers.saliency]\n"
+    )
+    app = CliRunner()
+    assert "1 cell: 1 level, 1 seed, cnn" in app.invoke(cli, ["check", str(file)]).output
+    folder = tmp_path / "runs" / "small"
+    done = app.invoke(
+        cli, ["run", str(file), "--out", str(tmp_path / "runs"), "--backend", "local"]
+    )
+    assert done.exit_code == 0, done.output
+    assert done.output.splitlines()[-1] == str(folder / "report" / "index.html")
+    assert holds_experiment(folder)
+    assert not holds_experiment(tmp_path)
+    assert "cnn, jitter: 1 of 1 cells" in app.invoke(cli, ["status", str(folder)]).output
+    assert app.invoke(cli, ["report", str(folder)]).output.strip().endswith("index.html")
+    assert is_experiment(folder / "lock.json")
+    again = load_experiment(folder / "lock.json")
+    assert [c.name for c in again.cells()] == [c.name for c in load_experiment(file).cells()]

@@ -43,7 +43,11 @@ def run(
     """
     from basewise.study import load_study
     from basewise.study.finished import inputs, recognised, remember
+    from basewise.study.which import is_experiment
 
+    if is_experiment(study):
+        _experiment(study, out, _backend(backend, workers, address))
+        return
     given = inputs(study, data)
     folder = out / given.name
     said = recognised(folder, given)
@@ -124,11 +128,13 @@ def check(
     """
     from basewise.cli.progress import Terminal
     from basewise.study import load_study
-    from basewise.study.experiment import is_experiment, load_experiment
-    from basewise.study.experiments import plan_experiment
     from basewise.study.plan import plan
+    from basewise.study.which import is_experiment
 
     if is_experiment(study):
+        from basewise.study.experiment import load_experiment
+        from basewise.study.experiments import plan_experiment
+
         for line in plan_experiment(load_experiment(study)):
             typer.echo(line)
         return
@@ -142,6 +148,13 @@ def status(folder: Annotated[Path, typer.Argument(help="The folder of a run.")])
     """Say what a run has finished and what is left."""
     from basewise.study import open_run
     from basewise.study.status import progress_of
+    from basewise.study.which import holds_experiment
 
-    for line in progress_of(open_run(folder)):
+    if holds_experiment(folder):
+        from basewise.study.experiments import ExperimentRun, progress_of_experiment
+
+        lines = progress_of_experiment(ExperimentRun(folder))
+    else:
+        lines = progress_of(open_run(folder))
+    for line in lines:
         typer.echo(line)

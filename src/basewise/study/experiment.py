@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +23,7 @@ from basewise.registry import Registry, component, settings_of
 from basewise.study.cell import CEILING, Cell
 from basewise.study.datasets import Grammar
 from basewise.study.grid import expanded
-from basewise.study.study import FORMAT, MODELS
+from basewise.study.study import FORMAT, MODELS, read_tables
 from basewise.types import Read
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "Experiment",
     "Level",
     "experiment_from",
-    "is_experiment",
     "load_experiment",
 ]
 
@@ -149,14 +147,6 @@ class Experiment:
         return {"format": FORMAT, "file": self.file} | dict(self.tables)
 
 
-def is_experiment(path: str | Path) -> bool:
-    """Whether a study file, or the lock of a run, is an experiment's."""
-    try:
-        return "experiment" in _tables(Path(path))
-    except (ConfigError, OSError, ValueError):
-        return False  # whoever loads it says what is wrong
-
-
 def load_experiment(path: str | Path) -> Experiment:
     """The experiment in a TOML file, or in the `lock.json` of an earlier run.
 
@@ -167,24 +157,22 @@ def load_experiment(path: str | Path) -> Experiment:
         allowed; the message names the file.
     """
     path = Path(path)
-    try:
-        tables = _tables(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}; give a study file.") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}.") from None
-    file = path.name
     if path.suffix == ".json":
-        file = tables.get("file", "")
-        tables = {key: value for key, value in tables.items() if key in TABLES}
+        lock = _lock(path)
+        file, tables = lock.get("file", ""), {key: lock[key] for key in TABLES if key in lock}
+    else:
+        file, tables = read_tables(path)
     try:
         return dataclasses.replace(experiment_from(tables), file=file)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
 
 
-def _tables(path: Path) -> dict[str, Any]:
-    found = (json if path.suffix == ".json" else tomllib).loads(path.read_text(encoding="utf-8"))
+def _lock(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}; give a study file.") from None
     return found if isinstance(found, dict) else {}
 
 

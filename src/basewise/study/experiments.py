@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 
 from basewise.errors import ConfigError, ShardError
-from basewise.picture.words import duration
+from basewise.picture.words import counted, duration
 from basewise.stats import mean_interval
 from basewise.store import (
     clear_unfinished,
@@ -44,7 +44,7 @@ from basewise.study.backends.work import Backend, Failed, cores
 from basewise.study.cell import Cell, Task
 from basewise.study.distribute import distribute
 from basewise.study.experiment import Experiment, load_experiment
-from basewise.study.job import LIBRARIES
+from basewise.study.finished import LIBRARIES
 from basewise.study.owner import owned, owner_of
 from basewise.study.watch import Log, Silent, Watcher
 from basewise.types import Attribution, Floats
@@ -54,7 +54,6 @@ __all__ = [
     "CHANCE",
     "SUMMARY",
     "ExperimentRun",
-    "holds_experiment",
     "plan_experiment",
     "progress_of_experiment",
     "run_experiment",
@@ -121,14 +120,6 @@ class ExperimentRun:
     def _frame(self, name: str) -> pd.DataFrame:
         path = self.folder / "metrics" / f"{name}.parquet"
         return read_frame(path, name) if path.exists() else pd.DataFrame()
-
-
-def holds_experiment(folder: Path) -> bool:
-    """Whether a folder is that of an experiment's run."""
-    try:
-        return "experiment" in ExperimentRun(folder).lock
-    except ValueError:
-        return False
 
 
 def run_experiment(
@@ -322,10 +313,10 @@ def plan_experiment(experiment: Experiment) -> list[str]:
         f"{factor}: {', '.join(f'{level.setting} {level.level}' for level in levels)}"
         for factor, levels in experiment.factors.items()
     ]
-    models, seeds = list(experiment.models), len(about.seeds)
+    levels = sum(map(len, experiment.factors.values()))
     lines.append(
-        f"{len(cells)} cells: {sum(map(len, experiment.factors.values()))} levels, {seeds} "
-        f"seed{'' if seeds == 1 else 's'}, {', '.join(models)}"
+        f"{counted(len(cells), 'cell')}: {counted(levels, 'level')}, "
+        f"{counted(len(about.seeds), 'seed')}, {', '.join(experiment.models)}"
         f"{' and the ceiling' if about.ceiling else ''}"
     )
     lines.append(f"in each {about.explained} records by {len(experiment.explainers)} explainers")
