@@ -261,6 +261,52 @@ def test_the_report_is_written(finished: Any, home: Path) -> None:
     assert SECTIONS.build("bases").render(Run(home)) is None
 
 
+def test_regions_that_are_predicted_are_explained_by_all_models(home: Path, tmp_path: Path) -> None:
+    start = STUDY.index("[models.dnabert2]")
+    second = (
+        STUDY[STUDY.index("[models.base_cnn]") : start]
+        .replace("[models.base_cnn]", "[models.base_unet]")
+        .replace("{ channels = 12, dilations = [1, 2], stem_kernel = 7, hidden = 8 }", UNET)
+    )
+    text = STUDY[:start] + second + STUDY[STUDY.index("[target]") :]
+    text = text.replace('"labelled"', '"predicted"').replace("explained = 9", "explained = 0")
+    few = 'maskings = ["n"]\nsteps = 3\norders = 1\nperturbations = 2\nrecords = 4'
+    (tmp_path / "study.toml").write_text(f"{text}\n[faithfulness]\n{few}\n")
+    study = load_study(tmp_path / "study.toml")
+    assert "in each predicted region" in "\n".join(plan(study, home))
+    run = run_study(study, tmp_path / "run", home)
+    explained, test = run.records("explained"), {r.id: r for r in run.records("test")}
+    calls = run.bases("base_calls")
+    calls = calls[calls["kind"] == "model"]
+    assert set(calls["name"]) == {"base_cnn", "base_unet"}
+    inside = {id: np.zeros(WIDTH, bool) for id in test}
+    for row in calls.itertuples():
+        inside[row.record_id][row.start : row.end] = True
+    found = {id: np.zeros(WIDTH, bool) for id in test}
+    for record in explained:
+        (span,) = record.truth
+        window = record.id.rpartition("@")[0]
+        found[window][span.start : span.end] = True
+        touched = [s for s in test[window].truth if s.start < span.end and span.start < s.end]
+        assert record.label == ("box" if touched else "background")
+    for id, own in inside.items():
+        np.testing.assert_array_equal(found[id], own)
+    for model in run.models:
+        attributions = run.attributions(model, "occlusion")
+        assert [a.target.where for a in attributions] == [tuple(r.truth[0][:2]) for r in explained]
+    faithful = run.faithfulness
+    assert set(faithful["model"]) == {"base_cnn", "base_unet"}
+    gain = faithful[
+        (faithful["metric"] == "comprehensiveness") & (faithful["masking"] == "all")
+    ].set_index(["model", "explainer"])["gain"]
+    assert gain["base_cnn", "occlusion"] > 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.parquet")}
+    run_study(study, tmp_path / "run", home)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    page = write_report(tmp_path / "run").read_text()
+    assert "in each predicted region" in page
+
+
 OF_SEQUENCES = "gives one label for a sequence and none for its bases"
 
 
@@ -269,15 +315,9 @@ OF_SEQUENCES = "gives one label for a sequence and none for its bases"
     [
         (
             '"labelled"',
-            '"predicted"',
-            ConfigError,
-            r"\[target\] where = 'predicted': 'labelled' or",
-        ),
-        (
-            '"labelled"',
             "[3]",
             ConfigError,
-            r"\[target\] where = \[3\]: 'labelled' or \[start, end\]",
+            r"\[target\] where = \[3\]: 'labelled', 'predicted' or \[start, end\]",
         ),
         ('"box"\nwhere', '"background"\nwhere', DataError, "no test record has a stretch labelled"),
         ('"calls.bed"', '"none.bed"', DataError, r"none.bed does not exist \(\[bases\] caller ="),
@@ -335,6 +375,7 @@ def test_every_language_model_labels_bases_from_scratch_and_from_a_checkpoint(
     np.testing.assert_allclose(loaded.predict_bases(dev[:1])[0], made.predict_bases(dev[:1])[0])
 
 
+UNET = "{ channels = 8, growth = 2, depth = 2, stem_kernel = 7 }"
 VOCABULARY = 'tokenizer = { type = "bpe", file = "words/tokenizer.json", compact = true }'
 
 

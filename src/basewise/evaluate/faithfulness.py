@@ -37,6 +37,7 @@ from basewise.explainers import MASKINGS
 from basewise.explainers.game import Estimate, Game, Play, play
 from basewise.explainers.masking import Masking
 from basewise.explainers.mutagenesis import Mutagenesis
+from basewise.explainers.regions import regions_of
 from basewise.explainers.units import Bases, tokens_of
 from basewise.models.evaluator import Evaluator
 from basewise.models.switchboards import Switchboard
@@ -174,6 +175,7 @@ class Faithfulness:
             Scores are shared equally by the bases of a unit; equal scores are put in random
             order. Rules of records that are not predicted the target count against it.
         target : str or Target
+            Where it is of each `labelled` region, every record has one.
         seed : int
             Of random orders, windows, and what hidden bases look like.
         progress : callable, optional
@@ -182,7 +184,8 @@ class Faithfulness:
         Raises
         ------
         DataError
-            If there is no track, a track lacks a record, or its sequence is another.
+            If there is no track, a track lacks a record, or its sequence is another, or a record
+            has not one region where the target is of regions.
         CapabilityError
             If the model can show none of the maskings.
         """
@@ -194,6 +197,35 @@ class Faithfulness:
                 f"{len(tracks)}."
             )
         additive = {name for name, found in tracks.items() if found[0].kind == "additive"}
+        parts, done = [], 0
+        for rows, own, read in _apart(model, records, target):
+            some = [records[i] for i in rows]
+            of_some = {name: [found[i] for i in rows] for name, found in scores.items()}
+
+            def told(now: int, whole: int, before: int = done, n: int = len(rows)) -> None:
+                if progress:
+                    progress(before * (whole // n) + now, len(records) * (whole // n))
+
+            parts.append(self._measured(own, some, of_some, additive, read, seed, told))
+            done += len(rows)
+        table = pd.concat([part.records for part in parts], ignore_index=True)
+        drawn = pd.concat([part.curves for part in parts], ignore_index=True)
+        keys = [column for column in CURVES if column != "value"]
+        drawn = drawn.groupby(keys, sort=False)["value"].mean().reset_index()
+        evaluations = sum(part.evaluations for part in parts)
+        return Faithful(_summary(table, seed), table, drawn[list(CURVES)], evaluations)
+
+    def _measured(
+        self,
+        model: Model,
+        records: Sequence[Record],
+        scores: Mapping[str, Sequence[Floats]],
+        additive: set[str],
+        target: Target,
+        seed: int,
+        progress: Callable[[int, int], None],
+    ) -> _Part:
+        """What is measured on records that a target is read of at the same place."""
         maskings = self._able(model, records[0])
         evaluator = Evaluator(model, target)
         plans: dict[tuple[int, str], _Plan] = {}
@@ -220,17 +252,13 @@ class Faithfulness:
             rows += [(records[i].id, track, order, name, *rest) for track, order, *rest in found]
             curves.append(plan.curves(values.scores).assign(masking=name))
             evaluations += game.evaluations
-            if progress:
-                progress(done, len(records) * len(maskings))
+            progress(done, len(records) * len(maskings))
         if self.correlations:
             more, paid = _mutagenesis(model, records, scores, target, seed)
             rows += more
             evaluations += paid
         table = pd.DataFrame(rows, columns=list(RECORD_FAITHFULNESS))
-        drawn = pd.concat(curves, ignore_index=True)
-        keys = [column for column in CURVES if column != "value"]
-        drawn = drawn.groupby(keys, sort=False)["value"].mean().reset_index()
-        return Faithful(_summary(table, seed), table, drawn[list(CURVES)], evaluations)
+        return _Part(table, pd.concat(curves, ignore_index=True), evaluations)
 
     def _able(self, model: Model, record: Record) -> dict[str, Masking]:
         """The maskings that the model can show, by name."""
@@ -247,6 +275,39 @@ class Faithfulness:
         if not found:
             raise CapabilityError(f"None of the maskings can be shown: {' '.join(refusals)}")
         return found
+
+
+class _Part(NamedTuple):
+    """What some of the records gave."""
+
+    records: pd.DataFrame
+    curves: pd.DataFrame
+    evaluations: int
+
+
+def _apart(
+    model: Model, records: Sequence[Record], target: Target
+) -> Iterator[tuple[list[int], Model, Target]]:
+    """Rows of records that are evaluated together, the model where they lie, and their target.
+
+    Records with regions of their own are apart, and where tracks are read from files each is.
+
+    Raises
+    ------
+    DataError
+        If a record does not have one region.
+    """
+    groups: dict[Any, list[int]] = {}
+    places = regions_of(model, records, target)
+    for i, (record, found) in enumerate(zip(records, places, strict=True)):
+        if len(found) != 1:
+            raise DataError(
+                f"Record {record.id!r} has {len(found)} {target.where} regions of {target.label}; "
+                "faithfulness needs one of each: give each region a record of its own."
+            )
+        groups.setdefault((found[0], i if model.tracks else 0), []).append(i)
+    for (read, _), rows in groups.items():
+        yield rows, model.at(records[rows[0]]), read
 
 
 class _Plan:

@@ -82,9 +82,10 @@ class BaseLabeller(OneHotNetwork):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        values: Tensor | None = None,
         labels: Tensor | None = None,
-        **named: Any,
+        output_hidden_states: bool = False,
+        values: Tensor | None = None,
+        **unused: Any,
     ) -> Any:
         """Logits, (n, b, k); see `OneHotNetwork.forward`. Labels, (n, b), of -100 are left out.
 
@@ -103,7 +104,9 @@ class BaseLabeller(OneHotNetwork):
                 attention_mask = input_ids != PAD if attention_mask is None else attention_mask
                 inputs_embeds, input_ids = self.embeddings(input_ids), None
             inputs_embeds = self._beside(cast(Tensor, inputs_embeds), values)
-        found: Any = super().forward(input_ids, attention_mask, inputs_embeds, **named)
+        found: Any = super().forward(
+            input_ids, attention_mask, inputs_embeds, output_hidden_states=output_hidden_states
+        )
         loss = None
         if labels is not None:
             loss = functional.cross_entropy(found.logits.flatten(0, 1).float(), labels.flatten())

@@ -95,7 +95,9 @@ class Attributions:
             blocks += figures
             if len(shown) < len(chosen):
                 blocks.append(Text(f"The page holds {room} logos of a model at most."))
-            if target.where != "labelled":  # else regions are at other places in every record
+            if not isinstance(
+                target.where, str
+            ):  # else regions are at other places in every record
                 blocks += _profiles(run, told, target)
         return Section(self.title, tuple(blocks)) if blocks else None
 
@@ -164,11 +166,12 @@ def _absent(examples: Sequence[Example]) -> str:
 
 
 def _reading(run: Run, target: Target, explainers: list[str], examples: Sequence[Example]) -> Text:
-    ids = {id for _, id in examples}
+    ids, of_regions = {id for _, id in examples}, isinstance(target.where, str)
     marks = ""
     if any(record.truth for record in run.records("explained") if record.id in ids):
-        labelled = target.where == "labelled"
-        what = "the region explained" if labelled else "stretches planted by the maker of the data"
+        what = (
+            "the region explained" if of_regions else "stretches planted by the maker of the data"
+        )
         marks += f"Yellow: {what}. "
     if any(_hits_of(run.hits, id) for id in ids):
         marks += (
@@ -180,8 +183,8 @@ def _reading(run: Run, target: Target, explainers: list[str], examples: Sequence
         f"above the line where it speaks for {target.label}, hangs below where it speaks "
         f"against, and is as tall as its share of the {target}. Each explainer has its own scale; "
         f"where it scores stretches of several bases, these share the score equally. {marks}"
-        f"These are examples, chosen by the model's confidence{_absent(examples)}; the profiles "
-        "below speak for all."
+        f"These are examples, chosen by the model's confidence{_absent(examples)}"
+        f"{'.' if of_regions else '; the profiles below speak for all.'}"
     )
 
 

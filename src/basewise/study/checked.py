@@ -69,7 +69,7 @@ def check(study: Study, records: Mapping[str, Sequence[Record]], root: Path | No
                 f"{path} does not exist ([bases] {name} = {path.name!r}); say where the data lie "
                 "with --data DIR."
             )
-    if study.target.where == "labelled":
+    if isinstance(study.target.where, str):
         _check_regions(study, records)
     if study.as_published.word:
         element(study.as_published, study.biology)
@@ -88,13 +88,15 @@ def check(study: Study, records: Mapping[str, Sequence[Record]], root: Path | No
 
 def _check_regions(study: Study, records: Mapping[str, Sequence[Record]]) -> None:
     """Refuse regions that there are none of, and tables that read one number of all records."""
-    label = study.target.label
-    if not any(span.name == label for record in records["test"] for span in record.truth):
+    label, where = study.target.label, study.target.where
+    labelled = any(span.name == label for record in records["test"] for span in record.truth)
+    if where == "labelled" and not labelled:
         raise DataError(
             f"[target] where = 'labelled': no test record has a stretch labelled {label!r}."
         )
+    # Of controls, labels of sequences are permuted and bases moved; motifs and letters are looked
+    # for in whole sequences: none of these knows of regions.
     asked = {
-        "faithfulness": study.faithfulness is not None,
         "controls": bool(study.controls.use),
         "biology": study.biology.panel != "none",
         "as_published": bool(study.as_published.word),
@@ -102,6 +104,6 @@ def _check_regions(study: Study, records: Mapping[str, Sequence[Record]]) -> Non
     for table, given in asked.items():
         if given:
             raise ConfigError(
-                f"[{table}] cannot go with [target] where = 'labelled' yet: it reads one number of "
+                f"[{table}] cannot go with [target] where = {where!r} yet: it reads one number of "
                 "every record, and here each has a region of its own; leave one of them out."
             )

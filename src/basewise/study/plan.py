@@ -13,7 +13,7 @@ from basewise.models.repeatable import repeatable
 from basewise.picture.words import duration
 from basewise.study.backends.work import cores
 from basewise.study.checked import check
-from basewise.study.records import drawn, to_explain
+from basewise.study.records import drawn, read_of, to_explain
 from basewise.study.rehearsal import naming, untrained_models
 from basewise.study.study import Study
 
@@ -56,7 +56,7 @@ def plan(
     explained = drawn(explained, limit, study.about.seed)
     rows: list[Planned] = []
     for name, model in untrained_models(study, records):
-        target = model.target(study.target)
+        target = model.target(read_of(study))
         for explainer, settings in study.explainers.items():
             if progress:
                 whole = len(study.models) * len(study.explainers)

@@ -21,6 +21,7 @@ from basewise.evaluate.controls import Case, check_controls
 from basewise.explainers.regions import explain_regions
 from basewise.models.batch import by_length
 from basewise.models.model import Model
+from basewise.study.records import read_of
 from basewise.study.study import Study
 from basewise.types import Attribution, Record
 
@@ -52,7 +53,7 @@ def rehearse(
     total = len(study.models) * len(study.explainers)
     done = 0
     for name, model in untrained_models(study, records):
-        target, some = model.target(study.target), _ends(explained)
+        target, some = model.target(read_of(study)), _ends(explained)
         found = {}
         for explainer, settings in study.explainers.items():
             with naming(f"[explainers.{explainer}] with [models.{name}]"):
@@ -70,7 +71,7 @@ def _put_to_the_test(
     tracks = {name: each for name, each in found.items() if each[0].kind != "corpus"}
     if not tracks:
         return
-    target, seed = model.target(study.target), study.about.seed
+    target, seed = model.target(read_of(study)), study.about.seed
     if study.faithfulness is not None:
         short = replace(
             study.faithfulness,

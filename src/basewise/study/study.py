@@ -429,10 +429,10 @@ def _target(table: Mapping[str, Any]) -> Target:
         raise ConfigError("[target] needs the setting 'label': the class to explain, by name.")
     where = table.get("where")
     target = Target(**{**table, "where": tuple(where) if isinstance(where, list) else where})
-    if not (where is None or where == "labelled" or _is_region(target.where)):
+    if not (where in (None, "labelled", "predicted") or _is_region(target.where)):
         raise ConfigError(
-            f"[target] where = {where!r}: 'labelled' or [start, end] (0-based, half-open) is "
-            "needed. Regions that are predicted differ between models; basewise explain has them."
+            f"[target] where = {where!r}: 'labelled', 'predicted' or [start, end] (0-based, "
+            "half-open) is needed."
         )
     if not isinstance(target.label, str):
         raise ConfigError(f"[target] label = {target.label!r} is no text; write label = '...'.")

@@ -16,6 +16,7 @@ STEPS = {
     "prepare": 1,
     "audit": 1,
     "train": 1,
+    "regions": 1,
     "predict": 1,
     "bases": 2,
     "explain": 2,

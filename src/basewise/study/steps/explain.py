@@ -18,6 +18,7 @@ from basewise.store import write_bytes, write_text
 from basewise.study.backends.work import Failed
 from basewise.study.distribute import distribute, fitting
 from basewise.study.files import contents
+from basewise.study.records import read_of
 from basewise.types import Record
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _shard(job: Job, piece: _Piece) -> Shard:
         precision=job.study.about.precision,
         device=job.device,
         explainer={"type": Registry.name_of(explainer)} | settings_of(explainer),
-        target=job.models[piece.model].target(job.study.target),
+        target=job.models[piece.model].target(read_of(job.study)),
         records=piece.records,
         seed=job.seed,
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from basewise.study import controls
 from basewise.study.files import contents
-from basewise.study.records import drawn
+from basewise.study.records import drawn, read_of
 
 if TYPE_CHECKING:
     from basewise.study.job import Job
@@ -26,7 +26,7 @@ def faithfulness(job: Job) -> None:
     def make(step: Step) -> None:
         some = drawn(job.explained, settings.records, job.seed)
         for name, frame in controls.faithfulness(
-            job.run, job.models, settings, some, job.study.target, job.seed, step.at
+            job.run, job.models, settings, some, read_of(job.study), job.seed, step.at
         ).items():
             job.write(f"metrics/{name}", frame)
 

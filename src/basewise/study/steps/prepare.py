@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["prepare", "read"]
 
 SPLITS = ("train", "dev", "test")
-FILES = [f"data/{name}.parquet" for name in (*SPLITS, "explained")] + ["data/summary.json"]
 
 
 def read(job: Job) -> None:
@@ -37,15 +36,18 @@ def prepare(job: Job) -> None:
     """Keep the records, and from now on the settings: the study is one that can be run."""
     job.save_lock()
     summary = {name: _summary(split) for name, split in job.splits.items()}
+    known = {name: job.records[name] for name in SPLITS}
+    if job.study.target.where != "predicted":  # else known by the step `regions`
+        known["explained"] = job.explained
 
     def make(step: Step) -> None:
-        for i, name in enumerate(SPLITS, 1):
-            write_records(job.folder / "data" / f"{name}.parquet", job.records[name])
+        for i, (name, some) in enumerate(known.items(), 1):
+            write_records(job.folder / "data" / f"{name}.parquet", some)
             step.at(i)
-        write_records(job.folder / "data" / "explained.parquet", job.explained)
         write_text(job.folder / "data" / "summary.json", json.dumps(summary, indent=1))
 
-    job.once("prepare", [job.lock["hashes"], summary], FILES, make, len(SPLITS))
+    files = [*(f"data/{name}.parquet" for name in known), "data/summary.json"]
+    job.once("prepare", [job.lock["hashes"], summary], files, make, len(known))
 
 
 def _summary(split: Any) -> dict[str, Any]:
