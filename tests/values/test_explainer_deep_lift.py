@@ -171,9 +171,27 @@ class Attending(nn.Module):
         return nn.functional.scaled_dot_product_attention(y, y, y).sum((1, 2))
 
 
+class Doubled(torch.autograd.Function):
+    """What it does on the way back is its own affair."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return 2 * gradients[0]
+
+
+class Own(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return Doubled.apply(x).sum((1, 2))
+
+
 @pytest.mark.parametrize(
     "module, operation",
     [
+        (Own(), "Doubled"),
         (Gated(), "mul"),
         (Ratio(), "div"),
         (Attending(), "scaled_dot_product_attention"),
@@ -210,12 +228,21 @@ def test_probabilities_of_several_labels_are_refused() -> None:
 
 @pytest.mark.parametrize("scale", [1, 1e-5])
 def test_scores_that_do_not_sum_to_the_gain_are_refused(scale: float) -> None:
-    """A layer that takes its rows for columns: every operation has a rule, the layer has none."""
+    """A layer that mixes up its rows: every operation has a rule, the layer has none."""
 
     class Crossing(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            y = x.sum(2).transpose(0, 1).exp().transpose(0, 1)
-            return scale * y.sum(1)
+            return scale * x.sum(2).exp().flip(0).sum(1)
 
+    references = np.stack([np.zeros((5, 4)), np.full((5, 4), 0.5)])
     with pytest.raises(CapabilityError, match=r"miss the gain by .* on mine, so a layer does more"):
-        explain(Crossing(), "AGGTC", reference="zero")
+        explain(Crossing(), "AGGTC", reference=references)
+
+
+def test_rows_and_columns_may_change_places() -> None:
+    class Turned(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sum(2).transpose(0, 1).exp().transpose(0, 1).sum(1)
+
+    a = explain(Turned(), "AGGTC", reference="zero")
+    assert a.scores.sum() == pytest.approx(np.exp([1, 1, 2, 1]).sum() - 4)

@@ -98,21 +98,18 @@ def carried_back(walker: Walker, paths: Sequence[Path]) -> tuple[Tensor, Tensor]
     multipliers, values = torch.empty_like(x), torch.empty(len(x), 2, dtype=torch.double)
 
     def back(rows: slice) -> None:
-        both = torch.cat([x[rows], r[rows]]).requires_grad_()
+        some = with_twin(x[rows].requires_grad_(), r[rows])
         try:
             with Rules(), whole():  # a second calculation would be without rules
-                twice = None if weights is None else weights[rows].repeat(2, 1)
-                batch = Batch(ids[rows].repeat(2, 1), None, twice)
-                value = value_at(model, batch, both, target)
+                batch = Batch(ids[rows], None, None if weights is None else weights[rows])
+                value = value_at(model, batch, some, target)
         except NoRule as operation:
             raise CapabilityError(
                 f"deep_lift has no rule for '{operation}', which {model.name} or the reading of "
                 "its target uses; 'integrated_gradients' works on every network."
             ) from None
-        at_x, at_r = value.chunk(2)
-        (gradient,) = torch.autograd.grad(at_x.sum(), both)
-        multipliers[rows] = gradient[: len(at_x)]
-        values[rows] = torch.stack([at_x, at_r], 1).detach().cpu()
+        (multipliers[rows],) = torch.autograd.grad(value.sum(), some)
+        values[rows] = torch.stack([value, twin_of(value)], 1).detach().cpu()
 
     with frozen(model):
         walker.size.over(len(x), 2 * x.shape[1], back)
@@ -165,10 +162,31 @@ class NoRule(Exception):
     """Names an operation. (Of a `TypeError`, Python's operators would make another one.)"""
 
 
-class Rules(TorchFunctionMode):
-    """While active, what is called on tensors that need a gradient gets DeepLIFT's instead.
+TWIN = "_at_reference"  # the attribute of a tensor at the sequences that holds its twin
 
-    The first half of their rows is at the sequences, the second at the references.
+
+def with_twin(x: Tensor, r: Tensor) -> Tensor:
+    """A tensor at the sequences that knows what stands in its place at the references."""
+    setattr(x, TWIN, r)
+    return x
+
+
+def twin_of(x: Any) -> Any:
+    """What stands in place of a value, or of several, at the references."""
+    if isinstance(x, list | tuple):
+        return type(x)(map(twin_of, x)) if _needing(x) else x
+    if not isinstance(x, Tensor) or not x.requires_grad:
+        return x
+    if not hasattr(x, TWIN):  # made by a function of its own, which nobody calls twice
+        raise NoRule(x.grad_fn.name().removesuffix("Backward") if x.grad_fn else "detach")
+    return getattr(x, TWIN)
+
+
+class Rules(TorchFunctionMode):
+    """While active, what is called on tensors that need a gradient is called on their twins too.
+
+    What needs a gradient is at the sequences, and gets DeepLIFT's; its twin is at the references
+    and gets none, so there is one way back for two ways forward.
     """
 
     def __torch_function__(
@@ -176,11 +194,13 @@ class Rules(TorchFunctionMode):
     ) -> Any:
         kwargs, name = kwargs or {}, func.__name__
         needing = _needing([*args, *kwargs.values()])
-        if not needing or name in LINEAR:
+        if not needing:
             return func(*args, **kwargs)
+        if name in LINEAR:
+            return _twice(func, args, kwargs)
         if needing == 1:
             if name in BILINEAR and not (name in ("__truediv__", "div") and _needing(args[1:])):
-                return func(*args, **kwargs)
+                return _twice(func, args, kwargs)
             if name in ELEMENTWISE and _needing(args[:1]):
                 if "inplace" in kwargs:
                     kwargs = kwargs | {"inplace": False}
@@ -201,47 +221,67 @@ def _needing(values: Iterable[Any]) -> int:
     return found
 
 
+def _twice(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The same of sequences and of references."""
+    found = func(*args, **kwargs)
+    with torch.no_grad():
+        twin = func(*twin_of(args), **{name: twin_of(value) for name, value in kwargs.items()})
+    several = isinstance(found, list | tuple)
+    for y, r in zip(found, twin, strict=True) if several else [(found, twin)]:
+        if isinstance(y, Tensor) and y.requires_grad:
+            with_twin(y, r)
+    return found
+
+
 class _Rescaled(torch.autograd.Function):
     """`(f(x) - f(r)) / (x - r)` for the slope of f; its slope where x and r are the same."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
-        y = f(x)
-        ctx.save_for_backward(x, y)
+    def forward(
+        ctx: Any, x: Tensor, r: Tensor, f: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        of_x, of_r = f(x), f(r)
+        ctx.save_for_backward(x, r, of_x, of_r)
+        ctx.mark_non_differentiable(of_r)
         ctx.f = f
-        return y
+        return of_x, of_r
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        x, y = ctx.saved_tensors
-        (at_x, at_r), (of_x, of_r) = x.chunk(2), y.chunk(2)
-        with torch.enable_grad():
-            middle = ((at_x + at_r) / 2).requires_grad_()
-            (slope,) = torch.autograd.grad(ctx.f(middle).sum(), middle)
-        apart = (at_x - at_r).abs() > CLOSE
-        factor = torch.where(apart, (of_x - of_r) / (at_x - at_r).where(apart, 1), slope)
-        return gradients[0] * factor.repeat(2, *[1] * (x.ndim - 1)), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        x, r, of_x, of_r = ctx.saved_tensors
+        apart = x - r
+        close = apart.abs() <= CLOSE
+        factor = (of_x - of_r).div_(apart.masked_fill_(close, 1))
+        rows = close.view(len(close), -1).any(1)
+        if rows.any():
+            with torch.enable_grad():
+                middle = ((x[rows] + r[rows]) / 2).requires_grad_()
+                (slope,) = torch.autograd.grad(ctx.f(middle).sum(), middle)
+            factor[rows] = slope.where(close[rows], factor[rows])
+        return factor.mul_(gradients[0]), None, None
 
 
 class _LogSumExp(torch.autograd.Function):
     """Over the last dimension; mean slopes on the straight line from r to x."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.logsumexp(-1)
+    def forward(ctx: Any, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, r)
+        of_r = r.logsumexp(-1)
+        ctx.mark_non_differentiable(of_r)
+        return x.logsumexp(-1), of_r
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        at_x, at_r = ctx.saved_tensors[0].chunk(2)
-        slopes = torch.zeros_like(at_x)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        x, r = ctx.saved_tensors
+        slopes = torch.zeros_like(x)
         for at, weight in zip(*nodes("gauss_legendre", 32), strict=True):
-            slopes += weight * torch.lerp(at_r, at_x, at).softmax(-1)
-        return gradients[0][..., None] * slopes.repeat(2, *[1] * (at_x.ndim - 1))
+            slopes += weight * torch.lerp(r, x, at).softmax(-1)
+        return gradients[0][..., None] * slopes, None
 
 
 class _Maximum(torch.autograd.Function):
-    """The entries of x, (2 n, ..., l), at places (2 n, ..., m): the largest of their windows.
+    """The entries of x, (n, ..., l), at places (n, ..., m): the largest of their windows.
 
     The difference of the two maxima goes to the places where they stood: what exceeds the
     reference's maximum to the sequence's place, what falls short of it to the reference's.
@@ -249,44 +289,49 @@ class _Maximum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, places: Tensor) -> Tensor:
-        y = x.gather(-1, places)
-        ctx.save_for_backward(x, y, places)
-        return y
+    def forward(
+        ctx: Any, x: Tensor, r: Tensor, in_x: Tensor, in_r: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        of_x, of_r = x.gather(-1, in_x), r.gather(-1, in_r)
+        ctx.save_for_backward(x, r, of_x, of_r, in_x, in_r)
+        ctx.mark_non_differentiable(of_r)
+        return of_x, of_r
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        x, y, places = ctx.saved_tensors
-        (at_x, at_r), (of_x, of_r) = x.chunk(2), y.chunk(2)
-        gradient, (in_x, in_r) = gradients[0].chunk(2)[0], places.chunk(2)
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        x, r, of_x, of_r, in_x, in_r = ctx.saved_tensors
         higher = torch.maximum(of_x, of_r)
-        given = torch.zeros_like(at_x)
-        given.scatter_add_(-1, in_x, gradient * (higher - of_r))
-        given.scatter_add_(-1, in_r, gradient * (of_x - higher))
-        apart = (at_x - at_r).abs() > CLOSE
-        slope = torch.zeros_like(at_x).scatter_add_(-1, in_x, gradient)
-        factor = torch.where(apart, given / (at_x - at_r).where(apart, 1), slope)
-        return factor.repeat(2, *[1] * (x.ndim - 1)), None
+        given = torch.zeros_like(x)
+        given.scatter_add_(-1, in_x, gradients[0] * (higher - of_r))
+        given.scatter_add_(-1, in_r, gradients[0] * (of_x - higher))
+        apart = (x - r).abs() > CLOSE
+        slope = torch.zeros_like(x).scatter_add_(-1, in_x, gradients[0])
+        return torch.where(apart, given / (x - r).where(apart, 1), slope), None, None, None
+
+
+Pair = tuple[Tensor, Tensor]  # at the sequences and at the references
 
 
 def _rescaled(x: Tensor, f: Callable[[Tensor], Tensor]) -> Tensor:
-    y: Tensor = _Rescaled.apply(x, f)  # type: ignore[no-untyped-call]
-    return y
+    pair: Pair = _Rescaled.apply(x, twin_of(x), f)  # type: ignore[no-untyped-call]
+    return with_twin(*pair)
 
 
 def _pooled(pool: Callable[..., Any], x: Tensor, *settings: Any, **more: Any) -> Tensor:
     """A maximum over windows of the last dimension."""
-    _, places = pool(x.detach(), *settings, **more | {"return_indices": True})
-    return _maximum(x, places)
+    more |= {"return_indices": True}
+    places = [pool(each.detach(), *settings, **more)[1] for each in (x, twin_of(x))]
+    return with_twin(*_maximum(x, twin_of(x), *places))
 
 
 def _amax(x: Tensor, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
     """A maximum over one dimension."""
     if not isinstance(dim, int):
         (dim,) = dim
-    places = x.detach().argmax(dim, keepdim=True)
-    y = _maximum(x.movedim(dim, -1), places.movedim(dim, -1)).movedim(-1, dim)
-    return y if keepdim else y.squeeze(dim)
+    both = [each.movedim(dim, -1) for each in (x, twin_of(x))]
+    places = [each.detach().argmax(-1, keepdim=True) for each in both]
+    y, r = (each.movedim(-1, dim) for each in _maximum(both[0], both[1], *places))
+    return with_twin(y, r) if keepdim else with_twin(y.squeeze(dim), r.squeeze(dim))
 
 
 def _max(x: Tensor, dim: int, keepdim: bool = False) -> Any:
@@ -295,13 +340,14 @@ def _max(x: Tensor, dim: int, keepdim: bool = False) -> Any:
 
 
 def _logsumexp(x: Tensor, dim: int) -> Tensor:
-    y: Tensor = _LogSumExp.apply(x.movedim(dim, -1))  # type: ignore[no-untyped-call]
-    return y
+    both = [each.movedim(dim, -1) for each in (x, twin_of(x))]
+    pair: Pair = _LogSumExp.apply(*both)  # type: ignore[no-untyped-call]
+    return with_twin(*pair)
 
 
-def _maximum(x: Tensor, places: Tensor) -> Tensor:
-    y: Tensor = _Maximum.apply(x, places)  # type: ignore[no-untyped-call]
-    return y
+def _maximum(x: Tensor, r: Tensor, in_x: Tensor, in_r: Tensor) -> Pair:
+    pair: Pair = _Maximum.apply(x, r, in_x, in_r)  # type: ignore[no-untyped-call]
+    return pair
 
 
 OTHERS: dict[str, Callable[..., Any]] = {
