@@ -13,7 +13,7 @@ from basewise.checks import Audit, Finding, Split
 from basewise.evaluate.token_scores import TOKEN_RATIOS
 from basewise.stats import Estimate
 from basewise.store import write_attributions, write_frame, write_records, write_text
-from basewise.study.measures import REFERENCES
+from basewise.study.measures import REFERENCE_RECORDS, REFERENCES
 from basewise.types import Attribution, Record, Span, Target
 
 TSS = 80
@@ -231,6 +231,15 @@ def _metrics(folder: Path, better: bool) -> None:
         columns=list(REFERENCES),
     )
     write_frame(folder / "metrics" / "references.parquet", frame, "references")
+    frame = pd.DataFrame(
+        [
+            ("cnn", "integrated_gradients", "test-0001", 10, 0.9, 0.8, 0.9, 0.1, False),
+            ("cnn", "integrated_gradients", "test-0002", 10, 0.4, 0.31, 0.9, 0.5, True),
+            ("cnn", "integrated_gradients", "test-0003", 10, 0.3, 0.12, 0.7, 0.6, True),
+        ],
+        columns=list(REFERENCE_RECORDS),
+    )
+    write_frame(folder / "metrics" / "reference_records.parquet", frame, "reference_records")
     frame = pd.DataFrame(
         [
             (

@@ -547,6 +547,12 @@ def test_dependence_on_the_reference_is_shown_where_there_were_several(own: Run)
     )
     said = " ".join(map(str, row)).replace("\N{NO-BREAK SPACE}", " ")
     assert said == "integrated_gradients cnn 10 0.710 0.420 90.0 % 0.330 25.0 % of 40"
+    (flagged,) = [
+        block for block in render("methods", own).blocks
+        if isinstance(block, Details) and "story changes" in block.title
+    ]  # fmt: skip
+    assert flagged.title.endswith("reference: 2")
+    assert [row[0] for row in flagged.blocks[0].rows] == ["test-0003", "test-0002"]
     none = own.references.iloc[:0]
     write_frame(own.folder / "metrics" / "references.parquet", none, "references")
     assert "depend on their reference" not in words(render("methods", own))

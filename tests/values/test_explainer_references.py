@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -156,6 +157,23 @@ def test_a_story_that_changes_is_flagged() -> None:
     np.testing.assert_allclose(table["lowest_sign_agreement"], [0, 0, 1, 1])  # T becomes 0
     assert (table["references"] == 2).all()
     assert not sensitivity(changes, signs=0.0)["changes"].any()
+
+
+def test_a_study_sums_up_its_records() -> None:
+    from basewise.study.measures import REFERENCE_RECORDS, REFERENCES, references
+
+    rows = [
+        ("m", "ig", "a", 3, 0.9, 0.8, 1.0, 0.1, False),
+        ("m", "ig", "b", 3, 0.5, 0.2, 0.6, 0.3, True),
+        ("m", "ig", "c", 2, 0.7, 0.6, 0.9, 0.2, False),
+        ("m", "deep", "a", 2, 0.4, 0.3, 0.7, 0.5, True),
+    ]
+    found = references(pd.DataFrame(rows, columns=list(REFERENCE_RECORDS)))
+    assert tuple(found.columns) == REFERENCES
+    first, second = found.to_numpy().tolist()
+    assert first == ["m", "ig", 3, 3, 0.7, 0.6, 0.9, 0.2, pytest.approx(1 / 3)]
+    assert second == ["m", "deep", 1, 2, 0.4, 0.3, 0.7, 0.5, 1.0]
+    assert references(pd.DataFrame(columns=list(REFERENCE_RECORDS))).empty
 
 
 def test_sensitivity_of_one_reference_is_refused() -> None:

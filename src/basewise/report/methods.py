@@ -13,11 +13,12 @@ from basewise.picture.words import gap, number, percent, quantity
 from basewise.registry import component
 from basewise.report.blocks import Block, Details, Section, SubHeading, Table, Text
 from basewise.report.frames import having, rows_of
-from basewise.study.measures import REFERENCES
+from basewise.study.measures import REFERENCE_RECORDS, REFERENCES
 from basewise.study.results import Run
 
 __all__ = ["Methods"]
 
+FLAGGED = 50  # sequences that are named; all are in the run's table
 _PARTS = {"data": "Data", "models": "Models", "explainers": "Explainers", "biology": "Motifs"}
 
 
@@ -35,6 +36,7 @@ class Methods:
         blocks: list[Block] = [Text(_again(run, study))]
         blocks += _costs(having(run.explainer_metrics, "model", "explainer"))
         blocks += _references(having(run.references, *REFERENCES))
+        blocks += _flagged(having(run.reference_records, *REFERENCE_RECORDS))
         blocks.append(SubHeading("Settings"))
         blocks += [
             _settings(_PARTS[part], lock[part], named=part in ("models", "explainers"))
@@ -175,4 +177,41 @@ def _references(frame: pd.DataFrame) -> list[Block]:
             ),
             rows,
         ),
+    ]
+
+
+def _flagged(frame: pd.DataFrame) -> list[Block]:
+    """The sequences whose story changes with the reference, those that agree least first."""
+    if frame.empty:
+        return []
+    some = frame[frame["changes"].astype(bool)]
+    if some.empty:
+        return [Text("No sequence's story changes with its reference.")]
+    shown = some.sort_values(
+        ["lowest_rank_correlation", "record_id"], na_position="first", kind="stable"
+    ).head(FLAGGED)
+    rows = [
+        (
+            str(row.record_id),
+            str(row.explainer),
+            str(row.model),
+            number(row.rank_correlation),
+            number(row.lowest_rank_correlation),
+            percent(row.lowest_sign_agreement),
+        )
+        for row in rows_of(shown)
+    ]
+    first = f", the first {FLAGGED} of them" if len(some) > FLAGGED else ""
+    return [
+        Details(
+            f"Sequences whose story changes with the reference: {quantity(len(some))}{first}",
+            (
+                Table(
+                    "One row per sequence, model and explainer; those whose references agree "
+                    "least first.",
+                    ("Record", "Explainer", "Model", "Rank correlation", "Least", "Signs"),
+                    rows,
+                ),
+            ),
+        )
     ]

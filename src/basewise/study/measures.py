@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINE",
     "REFERENCES",
+    "REFERENCE_RECORDS",
     "architecture",
     "explainers",
     "localisation",
     "predictions",
     "quality",
+    "reference_records",
     "references",
 ]
 
@@ -39,6 +41,10 @@ REFERENCES = (
 )  # fmt: skip
 """Columns of `references`: medians over records of the numbers of `explainers.sensitivity`, and
 the share of records whose story changes with the reference."""
+
+REFERENCE_RECORDS = ("model", "explainer", "record_id", *REFERENCES[3:])
+"""Columns of `reference_records`: the same numbers of every record, and whether its story
+changes."""
 
 
 def predictions(
@@ -133,17 +139,25 @@ def explainers(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def references(run: Run) -> pd.DataFrame:
-    """Of explainers that ran over several references, how much these matter (`REFERENCES`)."""
-    rows = []
+def reference_records(run: Run) -> pd.DataFrame:
+    """Record by record, of explainers that ran over several references (`REFERENCE_RECORDS`)."""
+    tables = [pd.DataFrame(columns=list(REFERENCE_RECORDS))]
     for model in run.models:
         for name in run.explainers:
             found = run.attributions(model, name)
             if found and all("references" in a.extras for a in found):
-                table = sensitivity(found)
-                middle = table[list(REFERENCES[4:-1])].median().tolist()
-                most, changes = int(table["references"].max()), float(table["changes"].mean())
-                rows.append((model, name, len(found), most, *middle, changes))
+                table = sensitivity(found).assign(model=model, explainer=name)
+                tables.append(table[list(REFERENCE_RECORDS)])
+    return pd.concat(tables[1:] or tables, ignore_index=True)
+
+
+def references(records: pd.DataFrame) -> pd.DataFrame:
+    """How much explainers depend on their references (`REFERENCES`), from `reference_records`."""
+    rows = []
+    for (model, name), table in records.groupby(["model", "explainer"], sort=False):
+        middle = table[list(REFERENCES[4:-1])].astype(float).median().tolist()
+        most, changes = int(table["references"].max()), float(table["changes"].mean())
+        rows.append((model, name, len(table), most, *middle, changes))
     return pd.DataFrame(rows, columns=list(REFERENCES))
 
 

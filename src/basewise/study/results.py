@@ -19,6 +19,7 @@
       predictions/base_calls.parquet      stretches that are labelled, or called by whom
       metrics/explainers.parquet      cost and completeness of each explainer
       metrics/references.parquet      how much explanations depend on their reference
+      metrics/reference_records.parquet   the same, record by record
       metrics/localisation.parquet    how much planted truth each explainer found (if any is known)
       metrics/agreement.parquet       how much explainers and models agree, against shifts
       metrics/agreement_records.parquet, metrics/consensus.parquet
@@ -210,6 +211,11 @@ class Run:
     def references(self) -> pd.DataFrame:
         """The columns of `study.measures.REFERENCES`: how much explanations depend on theirs."""
         return self.frame("metrics/references", "references", "evaluate")
+
+    @property
+    def reference_records(self) -> pd.DataFrame:
+        """The columns of `study.measures.REFERENCE_RECORDS`: the same, record by record."""
+        return self.frame("metrics/reference_records", "reference_records", "evaluate")
 
     @property
     def localisation(self) -> pd.DataFrame:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-FILES = [f"metrics/{name}.parquet" for name in ("explainers", "references", "localisation")]
+FILES = [
+    f"metrics/{name}.parquet"
+    for name in ("explainers", "references", "reference_records", "localisation")
+]
 
 
 def evaluate(job: Job) -> None:
@@ -20,7 +23,9 @@ def evaluate(job: Job) -> None:
 
     def make(_: Step) -> None:
         job.write("metrics/explainers", measures.explainers(job.run), "explainer_metrics")
-        job.write("metrics/references", measures.references(job.run))
+        records = measures.reference_records(job.run)
+        job.write("metrics/reference_records", records)
+        job.write("metrics/references", measures.references(records))
         job.write("metrics/localisation", measures.localisation(job.run, job.seed))
 
     job.once("evaluate", [job.lock["places"]], FILES, make)
