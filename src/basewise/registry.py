@@ -83,6 +83,8 @@ def settings_of(component: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
     if not dataclasses.is_dataclass(value):
         return value
     kind = {"type": Registry.name_of(value)} if Registry.names_it(value) else {}

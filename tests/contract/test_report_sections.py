@@ -37,8 +37,9 @@ from basewise.store import (
 from basewise.study.results import Run, open_run
 from synthetic_run import EXPLAINERS, MOTIFS, make_run
 
-# The synthetic run's models read whole sequences; the section on bases has tests of its own.
-OF_SEQUENCES = [name for name in SECTIONS.names() if name != "bases"]
+# The synthetic run's models read whole sequences of no genome: others have tests of their own.
+OTHERS = ("bases", "conservation", "genomes")
+OF_SEQUENCES = [name for name in SECTIONS.names() if name not in OTHERS]
 
 
 @pytest.fixture(scope="module")

@@ -224,3 +224,38 @@ def test_matching_needs_the_sequence():
         region_scores(genome(), FEATURES, null="matched")
     with pytest.raises(DataError, match="The sequence of 'c' has 3 bases and its track 61"):
         region_scores(genome(), FEATURES, null="matched", sequences={"c": "ACG"})
+
+
+def test_matched_sets_are_places_of_their_genes():
+    """What composition explains is gone, the rest stays; expected from all places there are."""
+    rng = np.random.default_rng(5)
+    rich = np.repeat(rng.random(120) < 0.5, 50)
+    letters = np.where(rich, rng.choice(list("GC"), 6000), rng.choice(list("AT"), 6000))
+    values, sequence = rich + rng.normal(0, 0.2, 6000), "".join(letters)
+    genes = [Feature(f"g{i}", "gene", "c", ((i * 50 + 5, i * 50 + 35),), "+") for i in range(120)]
+    of_rich = [i for i in range(120) if rich[50 * i]][:12]
+    marked = [i for i in range(120) if not rich[50 * i]][:9]
+    for i in marked:
+        values[genes[i].start : genes[i].end] += 0.3
+    sets = {"rich": of_rich, "marked": marked, "none": []}
+    settings = {"draws": 3000, "gc_tolerance": 0.0}
+    shifted = set_enrichment({"c": values}, genes, sets, draws=3000).set_index("set")
+    found = set_enrichment(
+        {"c": values}, genes, sets, null="matched", sequences={"c": sequence}, **settings
+    ).set_index("set")
+    assert shifted.p["rich"] < 0.01
+    assert found.p["rich"] > 0.05
+    assert found.p["marked"] < 0.01
+    assert (found["null"] == "matched").all()
+    assert found.observed.tolist()[:2] == pytest.approx(shifted.observed.tolist()[:2])
+    assert (found.genes.tolist(), found.reason["none"]) == ([12, 9, 0], "no base has a score")
+    running, gc = np.append(0, np.cumsum(values)), np.append(0, np.cumsum(rich))
+    starts = np.arange(6000 - 30 + 1)
+    at = starts[gc[starts + 30] - gc[starts] == 30]
+    places = (running[at + 30] - running[at]) / 30
+    others = [i for i in range(120) if i not in of_rich]
+    rest = np.mean([values[genes[i].start : genes[i].end].mean() for i in others])
+    assert found.expected["rich"] == pytest.approx(places.mean() - rest, abs=0.002)
+    spread = places.std() / np.sqrt(12)
+    observed = np.mean([values[genes[i].start : genes[i].end].mean() for i in of_rich])
+    assert found.effect["rich"] == pytest.approx((observed - places.mean()) / spread, abs=0.1)

@@ -120,9 +120,10 @@ def region_scores(
     """
     genome = _Genome.of(track, features, cutoff)
     if null == "matched":
-        if sequences is None:
-            raise DataError("null = 'matched' matches G+C; give the sequences of the contigs.")
-        found = _matched(genome, sequences, draws, gc_tolerance, seed)
+        found = {m: _Tally(genome.observed[m]) for m in MEASURES}
+        for r, placed in _matched(genome, sequences, draws, gc_tolerance, seed):
+            for measure, tally in found.items():
+                tally.add(placed[measure][:, None], r)
         empty = pd.DataFrame(columns=["kind", "regions", *SCORES])
         return RegionScores(_regions(genome, features, found, null), empty)
     kinds, groups = np.unique([feature.kind for feature in features], return_inverse=True)
@@ -144,21 +145,28 @@ def set_enrichment(
     genes: Sequence[Feature],
     sets: Mapping[str, Sequence[int]],
     *,
+    null: Null = "shift",
+    sequences: Mapping[str, str] | None = None,
     draws: int = 10_000,
+    gc_tolerance: float = 0.02,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Do the genes of a set score higher than the other genes do? Against the same shifts.
+    """Do the genes of a set score higher than the other genes do? Against the nulls of regions.
 
     The measure is the mean over the set's genes of their mean score, less that over all other
     genes. Under a shift the set keeps its genes, their lengths and how they lie together in
-    operons, so neighbours that share a score are not taken for independent evidence.
+    operons, so neighbours that share a score are not taken for independent evidence. Under
+    `matched` each gene of the set goes to another place of its length and G+C by itself, and the
+    other genes stay: what composition explains is taken out, but neighbours count as independent,
+    so that p is too small for sets that lie together. Read both.
 
     Parameters
     ----------
     sets : mapping of str to sequence of int
         Which of `genes`, by the name of the set; see `gene_sets`.
-    track, draws, seed
-        As for `region_scores`.
+    track, null, sequences, draws, gc_tolerance, seed
+        As for `region_scores`. A gene without a place of its length and G+C is left out of
+        `matched`, and the count of genes says so.
 
     Returns
     -------
@@ -178,18 +186,48 @@ def set_enrichment(
             rest = (values.sum(-1, keepdims=True) - sums) / (known.sum(-1, keepdims=True) - counts)
             return np.asarray(sums / counts - rest)
 
-    tally = _Tally(difference(genome.observed["mean"][None])[0])
-    shifts, exact = _shifts(genome.lengths, draws, seed)
-    for values in genome.shifted(shifts, ("mean",)):
-        tally.add(difference(values["mean"]))
     scored = member & ~np.isnan(genome.observed["mean"])
+    if null == "matched":
+        tally, scored = _matched_sets(
+            genome, scored, _matched(genome, sequences, draws, gc_tolerance, seed), draws, seed
+        )
+        told: str = null
+    else:
+        tally = _Tally(difference(genome.observed["mean"][None])[0])
+        shifts, exact = _shifts(genome.lengths, draws, seed)
+        for values in genome.shifted(shifts, ("mean",)):
+            tally.add(difference(values["mean"]))
+        told = "all shifts" if exact else "shift"
     named = pd.DataFrame({"set": list(sets), "genes": scored.sum(1)})
-    return _tables(
-        {"difference of means": tally},
-        "all shifts" if exact else "shift",
-        named,
-        scored @ genome.observed["bases"],
-    )
+    bases = scored @ genome.observed["bases"]
+    return _tables({"difference of means": tally}, told, named, bases)
+
+
+def _matched_sets(
+    genome: _Genome,
+    member: Bools,
+    placements: Iterator[tuple[int, dict[str, Floats]]],
+    draws: int,
+    seed: int,
+) -> tuple[_Tally, Bools]:
+    """Sets, (s, r), whose genes are placed one by one; and which genes could be."""
+    means, rng = genome.observed["mean"], np.random.default_rng([seed, 8])
+    placed, kept = np.zeros((draws, len(member))), member.copy()
+    for r, measures in placements:
+        found = measures["mean"]
+        if len(found) < min(draws, MINIMUM_PLACEMENTS):
+            kept[:, r] = False
+        elif member[:, r].any():
+            # Where there are fewer places than draws, they come again.
+            own = rng.permutation(np.resize(found, draws))
+            placed[:, member[:, r]] += own[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        size = kept.sum(1)
+        others = ~member & ~np.isnan(means)
+        rest = (others @ np.nan_to_num(means)) / others.sum(1)
+        tally = _Tally((kept @ np.nan_to_num(means)) / size - rest)
+        tally.add(placed / size - rest)
+    return tally, kept
 
 
 def gene_sets(
@@ -366,9 +404,14 @@ def _shifts(lengths: Ints, draws: int, seed: int) -> tuple[Ints, bool]:
 
 
 def _matched(
-    genome: _Genome, sequences: Mapping[str, str], draws: int, tolerance: float, seed: int
-) -> dict[str, _Tally]:
-    """Every region anywhere on the contigs, as one stretch of its length and G+C."""
+    genome: _Genome, sequences: Mapping[str, str] | None, draws: int, tolerance: float, seed: int
+) -> Iterator[tuple[int, dict[str, Floats]]]:
+    """Every region anywhere on the contigs, as one stretch of its length and G+C.
+
+    Which region, and the measures of its placements, (at most `draws`,) each.
+    """
+    if sequences is None:
+        raise DataError("null = 'matched' matches G+C; give the sequences of the contigs.")
     for chrom, length in zip(genome.chroms, genome.lengths, strict=True):
         if len(sequences.get(chrom, "")) != length:
             raise DataError(
@@ -380,7 +423,6 @@ def _matched(
     at = genome.base[genome.contig] + genome.start
     size = np.add.reduceat(genome.size, genome.first)
     share = np.add.reduceat(gc[at + genome.size] - gc[at], genome.first) / size
-    tallies = {m: _Tally(genome.observed[m]) for m in MEASURES}
     level = np.log2(size).astype(int)
     ends, rng = np.cumsum(genome.lengths), np.random.default_rng([seed, 4])
     for k, windows in enumerate(_maxima(genome.doubled, int(level.max()))):
@@ -392,9 +434,11 @@ def _matched(
                 place += genome.base[contig] - (ends - genome.lengths)[contig]
                 fits = place + b <= genome.base[contig] + genome.lengths[contig]
                 alike = np.abs((gc[place + fits * b] - gc[place]) / b - share[r]) <= tolerance
-                kept = place[fits & alike][:left]
-                found.append(kept)
-                left -= len(kept)
+                kept = place[fits & alike]
+                if genome.known is not None:
+                    kept = kept[genome.known[kept + b] > genome.known[kept]]
+                found.append(kept[:left])
+                left -= len(found[-1])
                 if not left:
                     break
             place = np.concatenate(found)
@@ -403,15 +447,11 @@ def _matched(
                 if genome.known is None
                 else genome.known[place + b] - genome.known[place]
             )
-            place, count = place[count > 0], count[count > 0]
             total = genome.sums[place + b] - genome.sums[place]
             over = genome.over[place + b] - genome.over[place]
             highest = np.maximum(windows[place], windows[place + b - (1 << k)])
-            for m, values in zip(
-                MEASURES, (total / count, total, highest, over / count), strict=True
-            ):
-                tallies[m].add(values[:, None], r)
-    return tallies
+            measures = (total / count, total, highest, over / count)
+            yield r, dict(zip(MEASURES, measures, strict=True))
 
 
 class _Tally:

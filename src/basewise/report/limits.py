@@ -7,6 +7,7 @@ from typing import ClassVar
 from basewise.picture.words import counted
 from basewise.registry import component
 from basewise.report.blocks import Bullets, Section
+from basewise.report.genomes import few_genomes
 from basewise.report.lock import target_of
 from basewise.report.quality import verdicts
 from basewise.study.results import Run
@@ -33,6 +34,7 @@ def _of_this_run(run: Run) -> list[str]:
         for verdict in verdicts(run)
         if verdict.better is False
     ]
+    said += few_genomes(run)
     audit = run.audit
     if audit is None:
         said.append("The data were not audited: leaks and shortcuts may explain any result here.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from basewise.biology.discovery import check_installed
 from basewise.errors import ConfigError, DataError
 from basewise.motifs.motif import check_tss
+from basewise.study import gene_tables
 from basewise.study.as_published import element
 from basewise.study.biology import panel_of
 from basewise.study.study import Study
@@ -49,6 +50,7 @@ def check(study: Study, records: Mapping[str, Sequence[Record]], root: Path | No
             f"[target] label = {study.target.label!r} is no class of the training "
             f"data; its classes are {', '.join(labels)}."
         )
+    gene_tables.check(study)
     if len(labels) < 2:
         raise DataError(
             f"All {len(records['train']):,} training records are {labels[0]!r}; "
@@ -100,6 +102,8 @@ def _check_regions(study: Study, records: Mapping[str, Sequence[Record]]) -> Non
         "controls": bool(study.controls.use),
         "biology": study.biology.panel != "none",
         "as_published": bool(study.as_published.word),
+        "genes": study.genes is not None,
+        "conservation": study.conservation is not None,
     }
     for table, given in asked.items():
         if given:

@@ -33,6 +33,8 @@
       biology/attribution_enrichment.parquet
       biology/interventions.parquet         motifs knocked out and in, against control edits
       biology/seqlets.parquet, biology/patterns.parquet     stretches of attribution; de novo motifs
+      genes/*.parquet                 genes against nulls; see `gene_tables.TABLES`
+      conservation/*.parquet          see `conserved.TABLES`
       as_published/*.parquet          see `as_published.AS_PUBLISHED`
       report/index.html
 ```
@@ -308,6 +310,14 @@ class Run:
         """model, explainer, the columns of `biology.discovery.PATTERNS`; match, q of the motif of
         the panel it resembles most; reason, where an explainer's scores could not be used."""
         return self.frame("biology/patterns", "patterns", "biology")
+
+    def genes(self, name: str) -> pd.DataFrame:
+        """One of the tables of `study.gene_tables.TABLES`."""
+        return self.frame(f"genes/{name}", name, "genes")
+
+    def conserved(self, name: str) -> pd.DataFrame:
+        """One of the tables of `study.conserved.TABLES`."""
+        return self.frame(f"conservation/{name}", name, "conservation")
 
     def as_published(self, name: str) -> pd.DataFrame:
         """One of the tables of `study.as_published.AS_PUBLISHED`."""

@@ -16,6 +16,7 @@ from basewise.errors import ConfigError, UnknownName, nearest
 from basewise.evaluate import CONTROLS, DEFAULT_CONTROLS
 from basewise.explainers import EXPLAINERS
 from basewise.registry import Registry, component, settings_of
+from basewise.study.gene_settings import Conservation, Genes
 from basewise.study.grid import expanded
 from basewise.types import Precision, Read, Target
 
@@ -47,6 +48,8 @@ DATASETS = Registry(
     "data set",
     {
         "files": "basewise.study.datasets:Files",
+        "genes": "basewise.study.genomes:GenesAndGenomes",
+        "genomes": "basewise.study.genomes:GenomeWindows",
         "grammar": "basewise.study.datasets:Grammar",
         "labelled_bases": "basewise.study.datasets:LabelledBases",
         "labelled_genome": "basewise.study.datasets:LabelledGenome",
@@ -251,6 +254,8 @@ class Study:
     compare: Compare
     controls: Controls
     faithfulness: Faithfulness | None
+    genes: Genes | None = None
+    conservation: Conservation | None = None
     file: str = ""  # the name of its file, where it has one: what a run's folder knows it by
 
     def located(self, root: Path | None) -> Study:
@@ -264,6 +269,11 @@ class Study:
         def typed(value: Any) -> dict[str, Any]:
             return {"type": Registry.name_of(value)} | settings_of(value)
 
+        asked = {
+            "faithfulness": self.faithfulness,
+            "genes": self.genes,
+            "conservation": self.conservation,
+        }
         return {
             "study": settings_of(self.about),
             "data": typed(self.data),
@@ -275,7 +285,7 @@ class Study:
             "as_published": settings_of(self.as_published),
             "compare": settings_of(self.compare),
             "controls": settings_of(self.controls),
-        } | ({"faithfulness": settings_of(self.faithfulness)} if self.faithfulness else {})
+        } | {name: settings_of(each) for name, each in asked.items() if each is not None}
 
 
 TABLES = (
@@ -290,6 +300,8 @@ TABLES = (
     "compare",
     "controls",
     "faithfulness",
+    "genes",
+    "conservation",
 )
 FORMAT = 1  # of a run's folder and its lock file; part of the fingerprint of every step
 
@@ -375,6 +387,8 @@ def study_from(tables: Mapping[str, Any]) -> Study:
         compare=_settings("compare", Compare, tables.get("compare", {})),
         controls=_settings("controls", Controls, tables.get("controls", {"use": []})),
         faithfulness=_faithfulness(tables.get("faithfulness")),
+        genes=_asked("genes", Genes, tables.get("genes")),
+        conservation=_asked("conservation", Conservation, tables.get("conservation")),
     )
     for name in study.controls.explainers:
         if name not in study.explainers:
@@ -397,6 +411,11 @@ def _settings(key: str, cls: type[T], table: Mapping[str, Any]) -> T:
         return cls(**table)
     except ConfigError as error:
         raise ConfigError(f"[{key}] {error}") from None
+
+
+def _asked(key: str, cls: type[T], table: Mapping[str, Any] | None) -> T | None:
+    """The settings of a table without which nothing is made."""
+    return None if table is None else _settings(key, cls, table)
 
 
 def _named(kind: str, registry: Registry, tables: Mapping[str, Any]) -> dict[str, Any]:

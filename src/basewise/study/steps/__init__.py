@@ -25,5 +25,7 @@ STEPS = {
     "faithfulness": 1,
     "controls": 1,
     "biology": 2,
+    "genes": 1,
+    "conservation": 1,
     "as_published": 1,
 }
