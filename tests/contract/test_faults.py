@@ -26,7 +26,7 @@ from basewise.models.cnn import CnnForSequenceClassification
 from basewise.study import distribute as distributing
 from basewise.study import load_study, open_run, run_study
 from basewise.study.status import progress_of
-from basewise.study.watch import Silent
+from basewise.study.watch import Silent, read_log
 
 DRIVER = Path(__file__).parents[1] / "fault_driver.py"
 NODES = DRIVER.with_name("ray_nodes.py")
@@ -113,6 +113,10 @@ class Home:
     def events(self, name: str) -> list[dict[str, str]]:
         lines = (self.run / "log.jsonl").read_text().splitlines()
         return [line for line in map(json.loads, lines) if line["event"] == name]
+
+    def begun(self) -> list[dict[str, str]]:
+        """One for each process that came as far as to run the study."""
+        return [line for line in read_log(self.run / "log.jsonl") if line["event"] == "start"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -417,11 +421,14 @@ def test_fifty_kills_at_random_moments_of_one_study(
     killed: Counter[tuple[str, str]] = Counter()
     ended = 0
     while True:
-        process = home.start("--workers", "2", fault="slow", mark=0.5)
-        end = time.monotonic() + rng.uniform(1, 14)
+        begun = len(home.begun())
+        process = home.start("--workers", "2", fault="slow", mark=0.2)
+        while rng.random() < 0.98 and len(home.begun()) == begun and process.poll() is None:
+            time.sleep(0.1)  # most begin their work, some are killed before
+        end = time.monotonic() + rng.uniform(0, 10)
         while killed.total() < 50 and time.monotonic() < end and process.poll() is None:
             time.sleep(rng.uniform(0.2, 2))
-            if (pids := children(process)) and rng.random() < 0.6:
+            if (pids := children(process)) and rng.random() < 0.4:
                 killed["worker", phase(home)] += 1
                 os.kill(rng.choice(pids), signal.SIGKILL)
         if killed.total() < 50 and process.poll() is None:

@@ -92,9 +92,12 @@ class Shard:
 @functools.lru_cache(maxsize=1)
 def _loaded(folder: Path, weights: str, name: str, precision: Precision, device: str) -> Model:
     """The model, which is told from others in the same folder by its `weights`."""
+    from basewise.models.mapped import map_weights
     from basewise.models.model import Model
 
     model = Model.load(folder, name=name, precision=precision)
+    if device == "cpu":
+        map_weights(model.network, folder)
     model.network.to(torch.device(device))
     return model
 
