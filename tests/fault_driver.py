@@ -4,8 +4,10 @@ A process of its own: `python fault_driver.py run study.toml ...`. Processes tha
 import this file too, and so have the same fault.
 """
 
+import hashlib
 import os
 import time
+from pathlib import Path
 
 from basewise.explainers import shards
 
@@ -21,15 +23,24 @@ class Slow(shards.Shard):
         return super().run()
 
 
-def slow() -> None:
+class Long(shards.Shard):
+    """A shard in one instruction of a minute or more, as a batch of a large network is."""
+
+    def run(self):
+        Path(MARK).touch()
+        hashlib.pbkdf2_hmac("sha256", b"", b"", 200_000_000)
+        return super().run()
+
+
+def instead(kind: type) -> None:
     """Such shards; Ray takes the class along, so its actors have it too."""
     from basewise.study.steps import explain
 
-    explain.Shard = Slow
+    explain.Shard = kind
 
 
-if FAULT == "slow":
-    slow()
+if FAULT in ("slow", "long"):
+    instead({"slow": Slow, "long": Long}[FAULT])
 
 if __name__ == "__main__":
     from basewise.cli import main

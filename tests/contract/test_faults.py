@@ -217,6 +217,41 @@ def stopped(home: Home, *options: str) -> None:
     assert len(home.parts()) < SHARDS
 
 
+def stopped_in_time(home: Home, mark: Path, *options: str) -> None:
+    """Asked in the middle of a batch that takes minutes."""
+    process = home.start(*options, fault="long", mark=mark)
+    while not mark.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    workers = children(process)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 10, said
+    assert process.returncode == 3, said
+    assert said.count("basewise: stopped; the same command continues.") == 1
+    assert gone(workers, 10)
+    assert not (home.run / "running.json").exists()
+    assert home.parts() == {}
+
+
+def test_a_batch_of_minutes_is_abandoned_within_ten_seconds(
+    home: Home, undisturbed: Home, tmp_path: Path
+) -> None:
+    stopped_in_time(home, tmp_path / "mark", "--backend", "local")
+    home.finish()
+    same(home, undisturbed)
+
+
+@pytest.mark.faults
+def test_a_batch_of_minutes_is_abandoned_by_processes_too(
+    home: Home, undisturbed: Home, tmp_path: Path
+) -> None:
+    stopped_in_time(home, tmp_path / "mark", "--workers", "2")
+    home.finish()
+    same(home, undisturbed)
+
+
 def once_without_memory() -> Callable[..., Any]:
     """The network, in which memory runs out once."""
     whole, calls = CnnForSequenceClassification.forward, []
@@ -419,16 +454,18 @@ def test_fifty_kills_at_random_moments_of_one_study(
     """Of workers and of drivers, in training, explaining and everything after."""
     home, rng, again = Home(tmp_path / "home"), random.Random(seed), itertools.cycle(AGAIN)
     killed: Counter[tuple[str, str]] = Counter()
-    ended = 0
+    ended, slow = 0, 4.0  # seconds from a start to its work on this machine, by the last one
     while True:
-        begun = len(home.begun())
+        begun, start = len(home.begun()), time.monotonic()
         process = home.start("--workers", "2", fault="slow", mark=0.2)
-        while rng.random() < 0.98 and len(home.begun()) == begun and process.poll() is None:
-            time.sleep(0.1)  # most begin their work, some are killed before
-        end = time.monotonic() + rng.uniform(0, 10)
+        if rng.random() < 0.8:  # most come to their work, some are killed before
+            while len(home.begun()) == begun and process.poll() is None:
+                time.sleep(0.1)
+            slow = time.monotonic() - start
+        end = time.monotonic() + slow * rng.uniform(0, 4)
         while killed.total() < 50 and time.monotonic() < end and process.poll() is None:
-            time.sleep(rng.uniform(0.2, 2))
-            if (pids := children(process)) and rng.random() < 0.4:
+            time.sleep(slow * rng.uniform(0.05, 0.5))
+            if (pids := children(process)) and rng.random() < 0.5:
                 killed["worker", phase(home)] += 1
                 os.kill(rng.choice(pids), signal.SIGKILL)
         if killed.total() < 50 and process.poll() is None:
@@ -492,4 +529,13 @@ def test_a_node_that_is_killed_and_one_that_joins_change_nothing(
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
     assert [line for line in home.events("again") if "actor was lost" in line["error"]]
+    same(home, undisturbed)
+
+
+@pytest.mark.faults
+def test_a_batch_of_minutes_is_abandoned_on_ray_too(
+    cluster: subprocess.Popen[str], home: Home, undisturbed: Home, tmp_path: Path
+) -> None:
+    stopped_in_time(home, tmp_path / "mark", "--backend", "ray", "--address", told(cluster))
+    home.finish()
     same(home, undisturbed)

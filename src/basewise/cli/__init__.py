@@ -6,9 +6,14 @@ Heavy libraries are imported inside the commands, so that `--help` is quick.
 from __future__ import annotations
 
 import errno
+import functools
 import logging
+import os
 import signal
+import socket
 import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +34,7 @@ from basewise.errors import BasewiseError, ShardError
 __all__ = ["app", "main"]
 
 INCOMPLETE = 3
+GRACE = 6.0  # seconds to stop in when asked to; schedulers kill after ten or more
 _WrongUsage: Any = typer.BadParameter.__bases__[0]  # of click, which newer typer contains
 
 app = typer.Typer(
@@ -78,6 +84,7 @@ def main() -> None:
     logging.getLogger("basewise").setLevel(logging.INFO)  # licences, layers with adapters
     signal.signal(signal.SIGINT, _interrupted)
     signal.signal(signal.SIGTERM, _stopped)
+    _stop_in_time()
     try:
         sys.exit(app(standalone_mode=False))
     except _WrongUsage as error:  # an option that is not there, a value that is none
@@ -106,8 +113,39 @@ def main() -> None:
 
 def _stopped(*_: object) -> None:
     """As schedulers ask, some seconds before they kill."""
-    typer.echo("basewise: stopped; the same command continues.", err=True)
+    _say_stopped()
     sys.exit(INCOMPLETE)
+
+
+@functools.cache
+def _say_stopped() -> None:
+    """Once, whoever comes first."""
+    typer.echo("basewise: stopped; the same command continues.", err=True)
+
+
+@functools.cache
+def _stop_in_time() -> None:
+    """Have the process end soon after SIGTERM, whatever it is in the middle of.
+
+    Python answers signals between two of its instructions, and one may be a batch that takes
+    minutes. So the signal is also written to a socket, which a thread reads.
+    """
+    told, teller = socket.socketpair()
+    teller.setblocking(False)
+    signal.set_wakeup_fd(teller.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_end, args=(told, teller), daemon=True).start()
+
+
+def _end(told: socket.socket, _: socket.socket) -> None:
+    """End the process `GRACE` seconds after SIGTERM, if it is still there: what is done is kept,
+    the shard at hand is abandoned, and processes that work for this one end with it."""
+    while told.recv(1) != bytes([signal.SIGTERM]):
+        pass
+    time.sleep(GRACE)
+    _say_stopped()
+    if owner := sys.modules.get("basewise.study.owner"):
+        owner.give_up()
+    os._exit(INCOMPLETE)
 
 
 def _interrupted(*_: object) -> None:

@@ -14,9 +14,10 @@ from typing import IO, Any
 
 from basewise.errors import StoreError
 
-__all__ = ["FILE", "owned", "owner_of"]
+__all__ = ["FILE", "give_up", "owned", "owner_of"]
 
 FILE = "running.json"
+_OURS: set[Path] = set()  # what this process owns
 
 
 @contextmanager
@@ -48,10 +49,18 @@ def owned(folder: Path) -> Iterator[str | None]:
             {"pid": os.getpid(), "host": socket.gethostname(), "begin": round(time.time())}, file
         )
         file.flush()
+        _OURS.add(path.absolute())
         try:
             yield _said(left) if left else None
         finally:
+            _OURS.discard(path.absolute())
             path.unlink(missing_ok=True)
+
+
+def give_up() -> None:
+    """Own nothing any more, for a process that is about to end in the middle of its work."""
+    while _OURS:
+        _OURS.pop().unlink(missing_ok=True)
 
 
 def owner_of(folder: Path) -> str | None:

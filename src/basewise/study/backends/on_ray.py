@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +49,7 @@ class OnRay:
             raise MissingExtra(
                 "The backend 'ray' needs Ray; install it with: pip install 'basewise[ray]'."
             ) from None
-        ours = not ray.is_initialized()
+        ours, signals = not ray.is_initialized(), _Signals()
         if ours:
             try:
                 ray.init(
@@ -60,10 +62,44 @@ class OnRay:
                     "start one with: ray start --head, or give --address local."
                 ) from None
         try:
-            yield _Actors(self.workers, device)
+            with signals:
+                yield _Actors(self.workers, device, signals)
         finally:
             if ours:
                 ray.shutdown()
+
+
+class _Signals:
+    """Who asks the process to stop is answered between two calls of Ray, by whoever did before.
+
+    Ray takes SIGTERM for itself and aborts by it, and what a handler raises in the middle of a
+    call does not come out of it as it was.
+    """
+
+    def __init__(self) -> None:
+        self._main = threading.current_thread() is threading.main_thread()
+        self._before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+        self._heard: list[int] = []
+
+    def __enter__(self) -> None:
+        for each in self._before if self._main else ():
+            signal.signal(each, lambda heard, _: self._heard.append(heard))
+
+    def answer(self) -> None:
+        """Do what was done before Ray came, if a signal was heard."""
+        heard, self._heard = self._heard, []
+        if heard:
+            self._back()
+        for each in heard:
+            signal.raise_signal(each)
+
+    def _back(self) -> None:
+        for each, handler in self._before.items() if self._main else ():
+            signal.signal(each, handler)
+
+    def __exit__(self, *_: object) -> None:
+        self._back()
+        self.answer()
 
 
 class _Actor:
@@ -79,9 +115,10 @@ class _Actor:
 class _Actors:
     """As `ray.util.ActorPool`, but actors that die are replaced, and more come with machines."""
 
-    def __init__(self, most: int, device: str):
+    def __init__(self, most: int, device: str, signals: _Signals):
         import ray
 
+        self._signals = signals
         self._most, self._resource = most, "GPU" if device == "cuda" else "CPU"
         self._class = ray.remote(num_cpus=1, num_gpus=int(device == "cuda"))(_Actor)
         self._free: list[Any] = []
@@ -100,6 +137,7 @@ class _Actors:
     def take(self, seconds: float) -> list[tuple[int, Outcome]]:
         import ray
 
+        self._signals.answer()
         self._look()
         waited = [*self._busy, *self._coming]
         if not waited:
