@@ -170,6 +170,13 @@ def test_a_factor_may_change_explainers_and_records(run):
     assert {cell.explainers["both"]["steps"] for cell in cells} == {2}
 
 
+def test_a_model_may_have_only_some_factors():
+    dull = TABLES["models"]["dull"] | {"factors": ["jitter"]}
+    found = experiment_from(TABLES | {"models": TABLES["models"] | {"dull": dull}}).cells()
+    assert {cell.factor for cell in found if cell.model == "dull"} == {"jitter"}
+    assert {cell.factor for cell in found if cell.model == "cnn"} == {"jitter", "copies"}
+
+
 def test_what_is_done_is_kept_and_what_changed_is_made_again(run):
     times = {p: p.stat().st_mtime_ns for p in run.folder.rglob("rows.parquet")}
     again = run_experiment(run.experiment, run.folder, backend="local")
@@ -251,6 +258,10 @@ def test_a_cell_that_fails_is_told_and_tried_again(tmp_path, monkeypatch):
         ({"models": {CEILING: {"type": "cnn"}}}, "is the name of the grammar's own log-odds"),
         ({"experiment": {"name": "x", "seeds": [1, 1]}}, "seeds are one or more different numbers"),
         ({"experiment": {"name": "x", "gates": 1}}, r"\[experiment\] .*no setting 'gates'"),
+        (
+            {"models": {"cnn": TABLES["models"]["cnn"] | {"factors": ["jiter"]}}},
+            r"No factor of \[models.cnn\] named 'jiter'. Did you mean 'jitter'\?",
+        ),
         ({"explainers": {"nothing": {}}}, r"\[explainers.nothing\] No explainer named 'nothing'"),
     ],
 )

@@ -105,9 +105,14 @@ def _question(run: ExperimentRun) -> Section:
     about = experiment.about
     cells = rows[rows["model"] != CEILING].drop_duplicates(["model", "factor", "level", "seed"])
     solved = int(cells["solved"].sum())
+    whole = sum(cell.model != CEILING for cell in experiment.cells())
     tiles = Tiles(
         (
-            Tile(quantity(len(cells)), "models trained", f"{counted(len(about.seeds), 'seed')}"),
+            Tile(
+                quantity(len(cells)) if len(cells) == whole else f"{len(cells)} of {whole}",
+                "models trained",
+                counted(len(about.seeds), "seed"),
+            ),
             Tile(f"{solved} of {len(cells)}", "solved their task", "the others are not explained"),
             Tile(quantity(len(experiment.explainers)), "explainers", "with their references"),
             Tile(quantity(int((rows["record_id"].notna()).sum())), "explanations", "of records"),

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from basewise.data import GRAMMARS
-from basewise.errors import ConfigError, nearest
+from basewise.errors import ConfigError, UnknownName, nearest
 from basewise.explainers import EXPLAINERS
 from basewise.registry import Registry, component, settings_of
 from basewise.study.cell import CEILING, Cell
@@ -107,12 +107,13 @@ class Experiment:
     changes: Mapping[str, Mapping[str, Mapping[str, Any]]]  # of explainers, by factor
     own: Mapping[str, AboutExperiment]  # by factor, which may change `explained` and `read`
     models: Mapping[str, Mapping[str, Any]]
+    factors_of: Mapping[str, tuple[str, ...]]  # by model, where not all
     explainers: Mapping[str, Mapping[str, Any]]
     tables: Mapping[str, Any]
     file: str = ""
 
     def cells(self) -> list[Cell]:
-        """Every cell: the ceiling first, then the models in their order, seed by seed."""
+        """Every cell, seed by seed: the ceiling first, then the models in their order."""
         models: dict[str, Mapping[str, Any] | None] = {**self.models}
         if self.about.ceiling:
             models = {CEILING: None, **models}
@@ -136,9 +137,10 @@ class Experiment:
                 gate=self.about.gate,
                 read=self.own[factor].read,
             )
-            for model, source in models.items()
             for seed in self.about.seeds
+            for model, source in models.items()
             for factor, levels in self.factors.items()
+            if factor in self.factors_of.get(model, self.factors)
             for place, level in enumerate(levels)
         ]
 
@@ -191,7 +193,8 @@ def experiment_from(tables: Mapping[str, Any]) -> Experiment:
         about = AboutExperiment(**tables["experiment"])
     data = {key: value for key, value in tables.get("data", {}).items() if key != "grammar"}
     shared = tables.get("data", {}).get("grammar", {})
-    models = _components("models", MODELS, tables["models"])
+    own_factors, plain = _factors_of(tables["models"], tables["factors"])
+    models = _components("models", MODELS, plain)
     if CEILING in models:
         raise ConfigError(f"[models.{CEILING}] is the name of the grammar's own log-odds.")
     explainers = _components("explainers", EXPLAINERS, tables["explainers"])
@@ -201,11 +204,28 @@ def experiment_from(tables: Mapping[str, Any]) -> Experiment:
             changes[name] = _changes(table.get("explainers", {}), explainers)
             mine = {key: table[key] for key in ("explained", "read") if key in table}
             abouts[name] = dataclasses.replace(about, **mine)
-            own = {key: value for key, value in table.items() if key not in APART}
-            factors[name] = _levels(own, shared)
+            grammar = {key: value for key, value in table.items() if key not in APART}
+            factors[name] = _levels(grammar, shared)
             for level in factors[name]:
                 Grammar(**{**data, "grammar": GRAMMARS.build({"type": "motif", **level.grammar})})
-    return Experiment(about, data, factors, changes, abouts, models, explainers, dict(tables))
+    return Experiment(
+        about, data, factors, changes, abouts, models, own_factors, explainers, dict(tables)
+    )
+
+
+def _factors_of(
+    models: Mapping[str, Any], factors: Mapping[str, Any]
+) -> tuple[dict[str, tuple[str, ...]], dict[str, Any]]:
+    """The factors of models that name theirs, and the tables of the models without them."""
+    found, plain = {}, dict(models)
+    for name, table in models.items():
+        if isinstance(table, Mapping) and "factors" in table:
+            for factor in table["factors"]:
+                if factor not in factors:
+                    raise UnknownName(f"factor of [models.{name}]", factor, factors)
+            found[name] = tuple(table["factors"])
+            plain[name] = {key: value for key, value in table.items() if key != "factors"}
+    return found, plain
 
 
 def _levels(table: Mapping[str, Any], shared: Mapping[str, Any]) -> tuple[Level, ...]:

@@ -130,6 +130,8 @@ def run_experiment(
 ) -> ExperimentRun:
     """Run the cells of an experiment that are not done yet, and write its tables.
 
+    A run that is stopped writes tables too, of the cells that are done.
+
     Parameters
     ----------
     experiment : Experiment
@@ -163,13 +165,22 @@ def run_experiment(
         cells = experiment.cells()
         _save_lock(experiment, folder)
         log("start", experiment=experiment.about.name, cells=len(cells))
-        _work(cells, folder, watcher, BACKENDS.build(backend) if backend else _fitting(), log)
-        with watcher.step("summarise", None):
-            rows = pd.concat([_rows(folder, cell) for cell in cells], ignore_index=True)
-            write_frame(_metrics(folder, "experiment_records"), rows, "experiment_records")
-            write_frame(_metrics(folder, "experiment"), summarise_experiment(rows), "experiment")
+        try:
+            _work(cells, folder, watcher, BACKENDS.build(backend) if backend else _fitting(), log)
+        finally:  # of what is done, also where it was stopped
+            with watcher.step("summarise", None):
+                _sum_up(folder, cells)
         log("complete")
         return run
+
+
+def _sum_up(folder: Path, cells: Sequence[Cell]) -> None:
+    """Write the tables of the cells that are done."""
+    done = [pd.read_parquet(path) for cell in cells if (path := _place(folder, cell)).exists()]
+    if done:
+        rows = pd.concat(done, ignore_index=True)
+        write_frame(_metrics(folder, "experiment_records"), rows, "experiment_records")
+        write_frame(_metrics(folder, "experiment"), summarise_experiment(rows), "experiment")
 
 
 def _fitting() -> Backend:
@@ -191,10 +202,6 @@ def _save_lock(experiment: Experiment, folder: Path) -> None:
 
 def _place(folder: Path, cell: Cell) -> Path:
     return folder / "cells" / cell.name / "rows.parquet"
-
-
-def _rows(folder: Path, cell: Cell) -> pd.DataFrame:
-    return pd.read_parquet(_place(folder, cell))
 
 
 def _work(
