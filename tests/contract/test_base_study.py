@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import basewise as bw
 from basewise.cli import main
 from basewise.errors import CapabilityError, ConfigError, DataError, StoreError
 from basewise.evaluate.bases import base_metrics, base_scores
+from basewise.models import NETWORKS
 from basewise.models.thresholds import threshold_of
 from basewise.report import SECTIONS, write_report
 from basewise.report.bases import base_sentences
@@ -26,6 +28,7 @@ from basewise.study.results import Run
 from basewise.study.run import run_study
 from basewise.study.study import MODELS, load_study
 from basewise.tokenize.learning import learn_bpe
+from basewise.train.training import Training
 
 WIDTH = 60
 SMALL = "hidden_size = 12, num_hidden_layers = 1, num_attention_heads = 2, intermediate_size = 16"
@@ -417,6 +420,77 @@ def test_every_network_of_bases(kind: str, network: Any, home: Path, tmp_path: P
     table = {"type": kind, "network": network, "training": {"epochs": 1, "batch_size": 30}}
     made = MODELS.build(table).model("m", train, dev, tmp_path, 1, lambda *_: None)
     assert [each.shape for each in made.predict_bases(dev[:2])] == [(WIDTH, 2)] * 2
+
+
+TUNED = """
+[models.checkpoint]
+path = "pretrained"
+head = "token_classification"
+training = { epochs = 1, batch_size = 30, precision = "fp32", lora = { rank = 2 } }
+stages = [{ threshold = 0.2, learning_rate = 0.01 }, { width = 25, learning_rate = 0.001 }]
+tokenizer = { type = "bpe", file = "words/tokenizer.json" }
+grid = { "tokenizer.max_length" = [2, 4], "labelling.threshold" = [0.3, 0.7] }
+"""
+
+
+def test_token_length_and_threshold_are_axes_also_in_stages_with_adapters(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("windows.csv", "calls.bed", "others.bed", "genome.fa"):
+        shutil.copy(home / name, tmp_path)
+    train = load_study(home / "study.toml").data.splits(home, 0)["train"].records
+    words = learn_bpe([r.sequence for r in train], 60, tmp_path / "words/tokenizer.json")
+    torch.manual_seed(0)
+    cls = NETWORKS.get("basewise-dnabert2")
+    sizes = {"hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes |= {"intermediate_size": 16, "vocab_size": words.vocabulary_size}
+    cls(cls.config_class(**sizes)).save_pretrained(tmp_path / "pretrained")
+    start, end = STUDY.index("[models.base_cnn]"), STUDY.index("[target]")
+    (tmp_path / "study.toml").write_text(STUDY[:start] + TUNED + STUDY[end:])
+    monkeypatch.chdir(tmp_path)
+    seen = []
+
+    def note(
+        self: Training, model: bw.Model, train: Any, dev: Any, *rest: Any, **named: Any
+    ) -> Any:
+        seen.append((model.labelling.threshold, {len(r) for r in train}, self.lora is not None))
+        return whole(self, model, train, dev, *rest, **named)
+
+    whole = Training.train
+    monkeypatch.setattr(Training, "train", note)
+    run = run_study(load_study("study.toml"), Path("run"), tmp_path)
+    assert run.models == [
+        f"checkpoint-max_length{length}-threshold{threshold}"
+        for length in (2, 4)
+        for threshold in (0.3, 0.7)
+    ]
+    assert seen == [
+        stage
+        for _ in (2, 4)
+        for threshold in (0.3, 0.7)
+        for stage in ((0.2, {WIDTH}, True), (threshold, {25}, True))
+    ]
+    for name in run.models:
+        model = bw.Model.load(Path("run/models") / name)
+        length, threshold = name.removeprefix("checkpoint-max_length").split("-threshold")
+        assert model.labelling.threshold == float(threshold)
+        texts = [text for text in model.tokenizer.vocabulary() if set(text) <= set("ACGT")]
+        assert max(map(len, texts)) == int(length)
+        assert len(run.base_predictions(name)) == len(run.records("test")) == 45
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ([{"width": 0}], r"stages: width = 0; bases of a window are 1 or more"),
+        ([{"threshold": 1.5}], r"threshold"),
+        ([{"epocs": 1}], r"no setting 'epocs'. Did you mean 'epochs'"),
+    ],
+)
+def test_stages_that_are_refused(stages: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        MODELS.build({"type": "base_cnn", "stages": stages})
+    assert "\n" not in str(caught.value)
 
 
 def test_every_window_may_hold_the_label(home: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from basewise.data.labelled import read_labelled
-from basewise.data.windows import Windows, other_strand
+from basewise.data.windows import Windows, other_strand, pieces
 from basewise.errors import ConfigError, DataError
 from basewise.types import Interval, Record, Span
 
@@ -268,3 +268,29 @@ def test_tables_without_what_is_needed(tmp_path):
         read_labelled(path, label="Z", intervals="zz")
     with pytest.raises(DataError, match=r"t\.csv: no row has an interval in the column 'z'"):
         read_labelled(path, label="Z", intervals="z")
+
+
+def test_pieces_of_a_window_keep_their_places_and_labels() -> None:
+    record = Record(
+        "r", "ACGTACGTAC", "box", Interval("c", 100, 110), (Span(2, 6, "box"), Span(9, 10, "box"))
+    )
+    found = pieces(record, 4)
+    assert [r.id for r in found] == ["r@0-4", "r@4-8", "r@6-10"]
+    assert [r.sequence for r in found] == ["ACGT", "ACGT", "GTAC"]
+    assert [(r.locus.start, r.locus.end) for r in found if r.locus] == [
+        (100, 104),
+        (104, 108),
+        (106, 110),
+    ]
+    assert [r.truth for r in found] == [
+        (Span(2, 4, "box"),),
+        (Span(0, 2, "box"),),
+        (Span(3, 4, "box"),),
+    ]
+    turned = pieces(other_strand(record), 4)
+    for one, other in zip(found, [turned[0], turned[1], turned[2]][::-1], strict=True):
+        if one.id != "r@4-8":  # both ends are cut alike, the middle is not
+            assert other_strand(other).locus == one.locus
+            assert other_strand(other).truth == one.truth
+            assert other_strand(other).sequence == one.sequence
+    assert pieces(record, 10) == [record]

@@ -24,7 +24,7 @@ from basewise.sequence.alphabet import reverse_complement as turn
 from basewise.stats import random_numbers
 from basewise.types import BACKGROUND, Bools, Codes, Interval, Ints, Record, Span
 
-__all__ = ["Windows", "other_strand"]
+__all__ = ["Windows", "other_strand", "pieces"]
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -229,6 +229,34 @@ def other_strand(record: Record) -> Record:
         name = name.removesuffix("/rc") if name.endswith("/rc") else f"{name}/rc"
     truth = tuple(Span(b - end, b - start, said) for start, end, said in reversed(record.truth))
     return Record(name, str(turn(record.sequence)), record.label, locus, truth)
+
+
+def pieces(record: Record, width: int) -> list[Record]:
+    """A record in windows of so many bases, one after the other; the last one ends where it does.
+
+    Their labelled stretches and places are those of the record, cut at their ends; ids gain
+    `@start-end`. A record that is no longer is the only one.
+    """
+    b = len(record.sequence)
+    if b <= width:
+        return [record]
+    starts = [*range(0, b - width, width), b - width]
+    return [_piece(record, start, start + width) for start in starts]
+
+
+def _piece(record: Record, start: int, end: int) -> Record:
+    locus = record.locus
+    if locus is not None:
+        first = start if locus.strand == "+" else len(record.sequence) - end
+        at = locus.start + first
+        locus = locus._replace(start=at, end=at + end - start)
+    truth = tuple(
+        Span(max(span.start, start) - start, min(span.end, end) - start, span.name)
+        for span in record.truth
+        if span.start < end and start < span.end
+    )
+    name = f"{record.id}@{start}-{end}"
+    return Record(name, record.sequence[start:end], record.label, locus, truth)
 
 
 class _Told:

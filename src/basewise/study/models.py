@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 from pydantic import Field, PlainValidator, model_validator
 
+from basewise.data.windows import pieces
 from basewise.errors import ConfigError, DataError
 from basewise.models import NETWORKS
 from basewise.models.hub import checkpoint_folder
@@ -81,27 +82,56 @@ def _training(given: Any) -> Training | None:
 
 
 def _stages(training: Training, changes: Sequence[Mapping[str, Any]]) -> list[Training]:
-    """One training per stage: the settings of `training`, changed."""
-    return [replace(training, **change) for change in changes] or [training]
+    """One training per stage: the settings of `training`, changed.
+
+    Raises
+    ------
+    ConfigError
+        If a stage has no such setting, a width below 1, or a threshold outside 0 to 1.
+    """
+    for change in changes:
+        width = change.get("width", 1)
+        if type(width) is not int or width < 1:
+            raise ConfigError(f"stages: width = {width!r}; bases of a window are 1 or more.")
+        Labelling(threshold=change.get("threshold", 0.5))
+    own = [{k: v for k, v in change.items() if k not in OF_STAGES} for change in changes]
+    return [replace(training, **change) for change in own] or [training]
 
 
 def _train(
     model: Model,
-    stages: Sequence[Training],
+    training: Training,
+    changes: Sequence[Mapping[str, Any]],
     train: Sequence[Record],
     dev: Sequence[Record],
     folder: Path,
     seed: int,
     progress: Progress,
 ) -> Model:
-    """All stages on one split."""
-    rounds = [Stage(training, train, dev) for training in stages]
+    """All stages on one split, in windows that are cut out of its records."""
+    rounds = []
+    for own, change in zip(_stages(training, changes), [*changes] or [{}], strict=True):
+        labelling = model.labelling
+        if "threshold" in change:
+            if not model.labels_tokens:
+                raise ConfigError("stages: threshold is of labels of bases; this has none.")
+            labelling = replace(labelling, threshold=change["threshold"])
+        if "width" in change and not model.labels_tokens:
+            raise ConfigError("stages: width cuts labels of bases; this model has none.")
+        cut = [
+            [each for record in some for each in pieces(record, change.get("width", len(record)))]
+            for some in (train, dev)
+        ]
+        rounds.append(Stage(own, cut[0], cut[1], labelling))
     return train_in_stages(model, rounds, folder, seed=seed, progress=progress).model
 
 
 def _labelling(given: Any) -> Labelling:
     return Labelling(**given) if isinstance(given, dict) else given
 
+
+OF_STAGES = ("threshold", "width")
+"""What a stage may say beside settings of the training, where bases are labelled."""
 
 Head = Literal["sequence_classification", "token_classification"]
 
@@ -133,8 +163,9 @@ class FromScratch(ABC):
     training : table
         Settings of `Training`.
     stages : list of tables
-        Each a stage of training, one after the other on the same split; it changes settings
-        of `training`. One stage without changes where empty.
+        Each a stage of training, one after the other on the same split; it changes settings of
+        `training` and, where bases are labelled, the `threshold` of the labelling and the `width`
+        of windows that records are cut into. One stage without changes where empty.
     """
 
     type_: ClassVar[str]
@@ -167,8 +198,7 @@ class FromScratch(ABC):
     ) -> Model:
         """Train the network, choosing the epoch on dev; resumes from checkpoints in `folder`."""
         fresh = self.untrained(name, train, folder, seed)
-        stages = _stages(self.training, self.stages)
-        return _train(fresh, stages, train, dev, folder, seed, progress)
+        return _train(fresh, self.training, self.stages, train, dev, folder, seed, progress)
 
     def untrained(self, name: str, train: Sequence[Record], folder: Path, seed: int) -> Model:
         """The network with its first weights; a vocabulary that is learned goes to `folder`."""
@@ -401,7 +431,7 @@ class Checkpoint:
         Settings of `Training`, `lora` among them; the checkpoint gets a new head for the
         classes of the study's data and is trained. Used as it is where None.
     stages : list of tables
-        Stages of the training, each changing settings of `training`.
+        Stages of the training, each changing settings of `training`, `threshold` or `width`.
     head : str
         What the new head labels: sequences, or their bases (`token_classification`).
     labelling : table or None
@@ -457,8 +487,7 @@ class Checkpoint:
         model = self.untrained(name, train, folder, seed)
         if self.training is None:
             return model
-        stages = _stages(self.training, self.stages)
-        return _train(model, stages, train, dev, folder, seed, progress)
+        return _train(model, self.training, self.stages, train, dev, folder, seed, progress)
 
     def untrained(self, name: str, train: Sequence[Record], folder: Path, seed: int) -> Model:
         """The checkpoint, with a new head where there is a training."""

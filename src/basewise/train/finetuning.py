@@ -16,6 +16,7 @@ import pandas as pd
 
 from basewise.errors import DataError
 from basewise.models.model import Model
+from basewise.tokenize.labelling import Labelling
 from basewise.train.progress import Progress
 from basewise.train.training import Trained, Training
 from basewise.types import Record
@@ -25,11 +26,13 @@ __all__ = ["Stage", "check_one_split", "train_in_stages"]
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One stage: how it trains, on what, and what its best epoch is chosen by."""
+    """One stage: how it trains, on what, what its best epoch is chosen by, and how labels of bases
+    become labels of tokens where that is not as the model says."""
 
     training: Training
     train: Sequence[Record]
     dev: Sequence[Record]
+    labelling: Labelling | None = None
 
 
 def train_in_stages(
@@ -51,8 +54,8 @@ def train_in_stages(
     Returns
     -------
     Trained
-        The model of the last stage; `history` has the column `stage`, from 1 on, and
-        `best_epoch` is that of the last stage.
+        The model of the last stage, with its labelling; `history` has the column `stage`, from 1
+        on, and `best_epoch` is that of the last stage.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def train_in_stages(
     histories = []
     for number, stage in enumerate(stages, 1):
         trained = stage.training.train(
-            model,
+            replace(model, labelling=stage.labelling or model.labelling),
             stage.train,
             stage.dev,
             Path(folder) / f"stage-{number}",
