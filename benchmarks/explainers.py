@@ -8,7 +8,10 @@
 tokens (6-mers) and as 60 windows of 5 bp. `overhead`: time of explaining sequences of mixed
 length over the time of bare passes of as many rows of the same widths, at the best of several
 batch sizes and in the precision the evaluator chose (forward, and backward too for methods of
-gradients); each run stands between two of bare passes and is held against their mean. `peers`:
+gradients); each run stands between two of bare passes and is held against their mean. All
+explainers and models without `--explainers` and `--models`; the larger a model, the fewer
+evaluations of a sequence (`SHAPES`), and mutagenesis, which has as many as there are
+substitutions, explains an eighth of the sequences. `peers`:
 both for shap, captum, lime and shapiq, as far as they are installed (`pip install -e '.[peers]'`),
 on the rows of one sequence. Medians over repeats, with their range; seconds of processor time on
 one thread, which other work disturbs less, or with `--threads` above 1 seconds of wall time.
@@ -53,8 +56,12 @@ BUDGETS = {  # the setting that says how many coalitions are asked for
     "partition_shap": "evaluations",
     "permutation_shap": "evaluations",
 }
-LEFT_OUT = ("attention", "attention_rollout", "exact_shapley")  # no passes of their own to compare
-NEEDED = {"marginalisation": {"motif": "TATAAA"}}
+LEFT_OUT = ("attention", "attention_rollout", "random")  # a pass or two, whatever is asked
+SHAPES = {  # evaluations of a sequence, and the size of windows, so that all units can be told apart
+    "cnn": (64, 20),
+    "esm": (32, 40),
+    "bert": (16, 75),
+}
 ROW_TOKENS = (1 << 10, 1 << 11, 1 << 12, 1 << 13)  # batch sizes that bare passes try
 SWEEP = 160  # rows they are tried on
 
@@ -113,7 +120,7 @@ def free_models() -> list[tuple[str, bw.Model, dict[str, Any]]]:
 def own(names: Sequence[str], repeats: int) -> None:
     records = sequences([300] * 64)
     for name in names:
-        if name not in perturbing() or name in LEFT_OUT:
+        if name not in perturbing() or name == "exact_shapley":  # of 12 units at most
             continue
         for shape, model, settings in free_models():
             if shape == "300 bases" and name != "occlusion":
@@ -195,19 +202,29 @@ def best_size(network: Any, backward: bool) -> int:
 
 
 def settings_for(name: str, shape: str, masking: dict[str, Any], evaluations: int) -> Any:
+    """So that every explainer takes about as many evaluations of a sequence."""
     cls = EXPLAINERS.get(name)
     if issubclass(cls, Gradient):
         found: dict[str, Any] = {}
-        if shape != "cnn" and "reference" in cls.__dataclass_fields__:
+        if name == "deep_lift":
+            found["reference"] = {"type": "shuffled", "draws": evaluations // 4}
+        elif shape != "cnn" and "reference" in cls.__dataclass_fields__:
             found["reference"] = "token"
         if name == "integrated_gradients":
-            found |= {"steps": 16, "most_steps": 16}
+            found["tolerance"] = None
+            found["steps"] = evaluations // 2 if shape != "cnn" else evaluations // 10
         if "draws" in cls.__dataclass_fields__:
-            found["draws"] = 16
+            found["draws"] = evaluations // 2
         return found
-    if name not in perturbing():
-        return NEEDED.get(name, {})
-    return masking | {"units": {"type": "windows", "size": 20}} | budget(name, evaluations)
+    if name == "mutagenesis":
+        return {}
+    if name == "marginalisation":
+        return {"motif": "TATAAA", "draws": evaluations // 2}
+    window = SHAPES[shape][1] if name != "exact_shapley" else max(50, SHAPES[shape][1])
+    found = masking | {"units": {"type": "windows", "size": window}} | budget(name, evaluations)
+    if name == "anchors":
+        found |= {"evaluations": evaluations, "samples": evaluations // 4, "batch": 8}
+    return found
 
 
 def overhead(
@@ -215,11 +232,10 @@ def overhead(
     repeats: int,
     number: int,
     models: Sequence[str],
-    evaluations: int,
+    evaluations: int | None,
     precision: Any,
 ) -> None:
     lengths = np.random.default_rng(1).integers(150, 301, number).tolist()
-    records = sequences(lengths)
     for shape in models:
         model, masking = model_of(shape)
         model = replace(model, precision=precision)
@@ -229,7 +245,8 @@ def overhead(
             backward = issubclass(EXPLAINERS.get(name), Gradient)
             if name in LEFT_OUT or (name == "deep_lift" and shape != "cnn"):
                 continue
-            given = settings_for(name, shape, masking, evaluations)
+            given = settings_for(name, shape, masking, evaluations or SHAPES[shape][0])
+            records = sequences(lengths if name != "mutagenesis" else lengths[::8])
             explain = partial(bw.explain, model, records, name, "yes", **given)
             found = explain()  # the batch size is found and kept
             few = found[0].extras.get("bfloat16") == 1
@@ -247,7 +264,7 @@ def overhead(
             n = sum(a.evaluations for a in found)
             error = found[0].extras.get("bfloat16_error")
             numbers = f"bfloat16, error {error:.2g}" if few else "float32"
-            more = f"{n // number} a sequence, bare {least:.2f} s, {numbers}"
+            more = f"{n / len(found):.0f} a sequence, bare {least:.2f} s, {numbers}"
             show(name, shape, ratios, "x", more)
 
 
@@ -394,7 +411,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["own", "overhead", "peers"])
     parser.add_argument("--explainers", nargs="*", default=EXPLAINERS.names())
-    parser.add_argument("--models", nargs="*", choices=["bert", "esm", "cnn"], default=["cnn"])
+    parser.add_argument("--models", nargs="*", choices=["bert", "esm", "cnn"], default=list(SHAPES))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sequences", type=int, default=64)
     parser.add_argument("--evaluations", type=int, help="of those explainers that take a budget")
@@ -415,7 +432,7 @@ def main() -> None:
                 given.repeats,
                 given.sequences,
                 given.models,
-                given.evaluations or 64,
+                given.evaluations,
                 given.precision,
             )
 

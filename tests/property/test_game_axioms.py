@@ -181,6 +181,21 @@ def test_limes_standard_errors_are_its_spread_over_seeds(features: int | None) -
         np.testing.assert_array_equal(said[:5], 0)
 
 
+@pytest.mark.parametrize("samples", [5, 10, 12, 15, 20, 30, 60])
+def test_limes_standard_errors_hold_for_few_samples_too(samples: int) -> None:
+    """Never smaller than the spread over seeds, nor by more than a third larger."""
+    u = 10
+    weights, noise = np.linspace(-2, 3, u), random_game(u, 5)
+
+    def value(present: Bools) -> Floats:
+        return np.asarray(present @ weights + 2 * noise(present))
+
+    found = [estimate("lime", value, u, seed, samples=samples) for seed in range(200)]
+    spread = np.std([each.scores for each in found], axis=0, ddof=1)
+    said = [each.standard_error for each in found]
+    assert 0.95 < np.sqrt(np.mean(np.square(said)) / np.mean(spread**2)) < 1.35
+
+
 @pytest.mark.parametrize("name", SHAPLEY)
 def test_standard_errors_say_how_far_the_truth_is(name: str) -> None:
     u, away = 12, []

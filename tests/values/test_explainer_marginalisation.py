@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,25 @@ def test_the_mean_is_over_shuffles_and_says_how_sure_it_is() -> None:
     np.testing.assert_array_equal(a.scores[[0, 2, 3]], 0)
     assert a.baseline == pytest.approx(0.2, abs=0.08)
     assert a.output == 0
+
+
+def test_records_share_batches_and_do_not_depend_on_each_other() -> None:
+    calls: list[int] = []
+
+    def dense(sequences: list[str]) -> list[float]:
+        calls.append(len(sequences))
+        return [s.count("CG") ** 2 / len(s) for s in sequences]
+
+    model = replace(bw.Model.from_callable(dense, ["dense"]), batch_tokens=2000)
+    rng = np.random.default_rng(1)
+    records = [bw.Record(str(i), "".join(rng.choice(list("ACGT"), 20))) for i in range(30)]
+    together = bw.explain(model, records, "marginalisation", "dense", motif="CGCG", draws=3)
+    assert calls == [100, 100, 10]  # 30 times 1 + 3 * 2 rows, as many as fit
+    for record, one in zip(records, together, strict=True):
+        (alone,) = bw.explain(model, [record], "marginalisation", "dense", motif="CGCG", draws=3)
+        np.testing.assert_array_equal(one.scores, alone.scores)
+        assert one.output == alone.output
+        assert one.baseline == alone.baseline
 
 
 def test_what_is_wrong_is_said() -> None:

@@ -89,8 +89,7 @@ class Game:
         self.n_units, self.draws = n_units, draws
         self._seen: dict[Key, float] = {}
         self._drawn: dict[Key, Floats] = {}
-        self.ends = _ends(n_units)
-        self._full, self._empty = keys_of(self.ends)
+        self.ends, (self._full, self._empty) = _ends(n_units)
 
     @property
     def full(self) -> float:
@@ -161,9 +160,10 @@ class Game:
 
 
 @lru_cache
-def _ends(n_units: int) -> Bools:
-    """All units, and none, (2, u); shared by games, so not to be written to."""
-    return np.broadcast_to([[True], [False]], (2, n_units))
+def _ends(n_units: int) -> tuple[Bools, list[Key]]:
+    """All units, and none, (2, u), and their keys; shared by games, so not to be written to."""
+    ends = np.broadcast_to([[True], [False]], (2, n_units))
+    return ends, keys_of(ends)
 
 
 def error_of_draws(game: Game, estimator: Callable[[], Callable[[Game], Play]]) -> Floats | None:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from basewise.explainers.coalitions import sandwich, solver, subsets
+from basewise.explainers.coalitions import solver, subsets
 from basewise.explainers.count import Count, at_most
 from basewise.explainers.game import Estimate, Game, Play
 from basewise.explainers.until import Stoppable, in_rounds
@@ -108,7 +108,28 @@ def ridge(x: Bools, y: Floats, weights: Floats, penalty: float) -> Fit:
     found = inverse @ (centred.T @ (weights * rest))
     residual = rest - centred @ found
     spread = float(weights @ rest**2)
-    drawn = np.arange(len(y)) > 0
-    error = sandwich(centred, residual, weights, drawn.astype(float), inverse)
+    error = errors(centred, residual, weights, inverse)
     r2 = 1 - float(weights @ residual**2) / spread if spread > 0 else 1.0
     return Fit(found, error, r2)
+
+
+def errors(centred: Floats, residual: Floats, weights: Floats, inverse: Floats) -> Floats:
+    """Standard errors, (u,), that drawing leaves in a ridge regression, of many samples or few.
+
+    A residual is small where a sample has pulled the plane towards itself, so each is divided by
+    the share of it that is left (HC3: MacKinnon & White 1985, J Econometrics 29:305). They come
+    out as large as the spread over seeds, or by up to a fourth larger where samples are few.
+
+    Parameters
+    ----------
+    centred : (m, u) float
+        What was fitted to; the first was not drawn.
+    residual, weights : (m,) float
+    inverse : (u, u) float
+        Of the normal equations, with the penalty.
+    """
+    rows = centred.astype(np.float32)
+    pull = rows @ inverse.astype(np.float32)
+    own = weights * np.einsum("mu,mu->m", pull, rows) + weights / weights.sum()
+    noise = (weights * residual / np.maximum(1 - own, 1e-6)) ** 2
+    return np.asarray(np.sqrt(noise[1:] @ np.square(pull[1:])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from basewise.errors import DataError
 from basewise.explainers.count import Count, exactly
+from basewise.explainers.game import ROWS_AT_ONCE
 from basewise.explainers.units import tokens_of
 from basewise.models.evaluator import Evaluator
 from basewise.models.switchboards import spans_again, tokenised
@@ -18,7 +19,7 @@ from basewise.registry import Registry, component, settings_of
 from basewise.sequence.alphabet import N, encode
 from basewise.sequence.shuffle import shuffle_dinucleotides, shuffle_mononucleotides
 from basewise.stats import random_numbers
-from basewise.types import Attribution, Codes, Ints, Kind, Record, Target
+from basewise.types import Attribution, Codes, Floats, Ints, Kind, Record, Target
 
 if TYPE_CHECKING:
     from basewise.models.model import Model
@@ -74,17 +75,12 @@ class Marginalisation:
         seed: int = 0,
         progress: Callable[[Attribution], None] | None = None,
     ) -> list[Attribution]:
-        """One attribution per record, with one score per place of the motif."""
+        """One attribution per record, with one score per place of the motif.
+
+        The rows of many records share batches.
+        """
         evaluator, found = Evaluator(model, target), []
-        for record in records:
-            rng = random_numbers(seed, record.id, Registry.name_of(self))
-            written = Written(model, record, encode(self.motif), self.shuffles(record, rng))
-            spans = self.places(record)
-            at = np.concatenate([[-1], spans[:, 0]])
-            asked = np.stack(np.meshgrid(np.arange(self.draws), at, indexing="ij"), -1)
-            whole = np.array([[-1, -1]])
-            first, values = evaluator([(written, whole), (written, asked.reshape(-1, 2))])
-            values = values.reshape(self.draws, len(at))
+        for record, output, values in self._measured(evaluator, model, records, seed):
             effects = values[:, 1:] - values[:, :1]
             found.append(
                 Attribution(
@@ -94,9 +90,9 @@ class Marginalisation:
                     target=target,
                     method=Registry.name_of(self),
                     kind=self.kind,
-                    spans=spans,
+                    spans=self.places(record),
                     scores=effects.mean(0),
-                    output=float(first[0]),
+                    output=output,
                     baseline=float(values[:, 0].mean()),
                     evaluations=1 + values.size,
                     seed=seed,
@@ -108,6 +104,27 @@ class Marginalisation:
             if progress:
                 progress(found[-1])
         return found
+
+    def _measured(
+        self, evaluator: Evaluator, model: Model, records: Sequence[Record], seed: int
+    ) -> Iterator[tuple[Record, float, Floats]]:
+        """Of each record the target at it, and at its backgrounds without and with the motif in
+        each place, (draws, 1 + p); of as many records together as there is room for."""
+        block: list[Record] = []
+        asked: list[tuple[Written, Ints]] = []
+        rows = 0
+        for i, record in enumerate(records):
+            rng = random_numbers(seed, record.id, Registry.name_of(self))
+            written = Written(model, record, encode(self.motif), self.shuffles(record, rng))
+            at = np.append(-1, self.places(record)[:, 0])
+            grid = np.stack(np.meshgrid(np.arange(self.draws), at, indexing="ij"), -1)
+            block.append(record)
+            asked.append((written, np.concatenate([[[-1, -1]], grid.reshape(-1, 2)])))
+            rows += len(asked[-1][1])
+            if rows >= ROWS_AT_ONCE or i + 1 == len(records):
+                for one, values in zip(block, evaluator(asked), strict=True):
+                    yield one, float(values[0]), values[1:].reshape(self.draws, -1)
+                block, asked, rows = [], [], 0
 
     def shuffles(self, record: Record, rng: np.random.Generator) -> Codes:
         """Backgrounds, (draws, b)."""

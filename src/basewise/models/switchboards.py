@@ -73,13 +73,13 @@ def covering(spans: Ints, units: Ints) -> Ints:
     A span that several units touch is present only while all of them are.
     """
     order = np.argsort(units[:, 0], kind="stable")
-    starts, ends = units[order, 0], units[order, 1]
-    first = np.searchsorted(ends, spans[:, 0], side="right")
-    stop = np.searchsorted(starts, spans[:, 1], side="left")
-    count = np.where(spans[:, 1] > spans[:, 0], np.maximum(stop - first, 0), 0)
-    at = first[:, None] + np.arange(max(int(count.max(initial=0)), 1))
-    inside = at < (first + count)[:, None]
-    return np.where(inside, order[np.minimum(at, len(order) - 1)], len(units))
+    ordered = units[order]
+    first = ordered[:, 1].searchsorted(spans[:, 0], side="right")
+    stop = ordered[:, 0].searchsorted(spans[:, 1], side="left")
+    stop[spans[:, 1] <= spans[:, 0]] = 0
+    most = max(int((stop - first).max(initial=0)), 1)
+    at = first[:, None] + np.arange(most) if most > 1 else first[:, None]
+    return np.append(order, len(units))[np.where(at < stop[:, None], at, len(units))]
 
 
 def present_spans(present: Bools, touching: Ints) -> Bools:

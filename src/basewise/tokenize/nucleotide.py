@@ -57,8 +57,10 @@ class Nucleotide(Tokenizer):
 
     def encode(self, sequence: str) -> Tokens:
         ids = self.encode_codes(check_letters(sequence)[None]).ids[0]
-        starts = np.arange(len(ids))
-        return Tokens(ids, np.stack([starts, np.minimum(starts + 1, len(sequence))], axis=1))
+        spans = np.empty((len(ids), 2), int)
+        spans[:, 0] = np.arange(len(ids))
+        np.minimum(spans[:, 0] + 1, len(sequence), out=spans[:, 1])
+        return Tokens(ids, spans)
 
     def encode_codes(self, codes: Codes) -> Encoded:
         ids = self.letter_ids[check_codes(codes)]
