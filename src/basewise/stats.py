@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
+from basewise.errors import ConfigError
 from basewise.types import Floats
 
 __all__ = [
     "Estimate",
     "benjamini_hochberg",
     "bootstrap",
+    "check_seed",
     "empirical_p",
     "mean_interval",
     "odds_ratio",
@@ -150,6 +153,18 @@ def odds_ratio(a: int, b: int, c: int, d: int, level: float = 0.95) -> Estimate:
     return Estimate(
         float(np.exp(log)), float(np.exp(log - half)), float(np.exp(log + half)), a + b + c + d
     )
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what is no seed.
+
+    Raises
+    ------
+    ConfigError
+        If it is no whole number, or a negative one.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise ConfigError(f"seed = {seed!r}: a whole number, 0 or more, is needed.")
 
 
 def random_numbers(seed: int, record_id: str, method: str) -> np.random.Generator:

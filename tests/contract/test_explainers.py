@@ -346,6 +346,21 @@ def test_what_are_no_records_is_refused(given: Any) -> None:
     assert one.record_id == "a"
 
 
+LENGTH = bw.Model.from_callable(lambda seqs: [len(s) for s in seqs], labels=["length"])
+
+
+def test_two_records_of_one_id_are_refused() -> None:
+    some = [bw.Record("a", "ACGT"), bw.Record("b", "ACGT"), bw.Record("a", "GGGG")]
+    with pytest.raises(DataError, match=r"Records 0 and 2 \(from 0\) have one id, 'a'; scores"):
+        bw.explain(LENGTH, some, "occlusion", "length")
+
+
+@pytest.mark.parametrize("seed", ["x", -1, 0.5, None, True])
+def test_what_is_no_seed_is_refused(seed: Any) -> None:
+    with pytest.raises(ConfigError, match=r"seed = .*: a whole number, 0 or more, is needed"):
+        bw.explain(LENGTH, [bw.Record("a", "ACGT")], "occlusion", "length", seed=seed)
+
+
 def test_a_record_of_unknown_bases_has_nothing_to_explain() -> None:
     model = bw.Model.from_callable(lambda seqs: [len(s) for s in seqs], labels=["length"])
     with pytest.raises(DataError, match=r"Record 'n' has no base that is known \(4 N\), so there"):

@@ -60,7 +60,7 @@ def explain(
     precision: Annotated[
         Evaluated, typer.Option("--precision", help="What perturbed rows are evaluated with.")
     ] = Evaluated.FULL,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a file that holds something else.")
     ] = False,

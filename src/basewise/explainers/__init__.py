@@ -121,9 +121,10 @@ def explain(
     Raises
     ------
     ConfigError
-        For an unknown name or setting.
+        For an unknown name or setting, or a seed that is no whole number of at least 0.
     DataError
-        If what is given are no records, a region is not within a record, or no record has one.
+        If what is given are no records, two have one id, a region is not within a record, or no
+        record has one.
     CapabilityError
         If the model cannot serve this explainer, or memory runs out.
 
@@ -151,7 +152,9 @@ def explain(
     else:
         built = replace(explainer, **settings)
     from basewise.explainers.regions import check_some, explain_regions
+    from basewise.stats import check_seed
 
+    check_seed(seed)
     records, target = _records(records), model.target(target)
     found = explain_regions(built, model, records, target, seed, progress)
     check_some(found, records, target)
@@ -164,7 +167,8 @@ def _records(given: Iterable[Record]) -> list[Record]:
     Raises
     ------
     DataError
-        If something among them is none.
+        If something among them is none, or two have one id: scores are kept by it, and random
+        numbers derive from it.
     """
     from basewise.types import Record
 
@@ -177,4 +181,11 @@ def _records(given: Iterable[Record]) -> list[Record]:
             f"{wrong!r:.60} is no record; give a list of them, [Record('name', 'ACGT...')], or "
             "what basewise.read finds in a file."
         )
+    places: dict[str, int] = {}
+    for i, record in enumerate(some):
+        if (first := places.setdefault(record.id, i)) != i:
+            raise DataError(
+                f"Records {first} and {i} (from 0) have one id, {record.id!r}; scores are kept by "
+                "it, so give each record its own."
+            )
     return some
