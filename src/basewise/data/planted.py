@@ -220,13 +220,14 @@ class MotifGrammar:
 
     def _layouts(self) -> tuple[list[_Layout], list[_Layout]]:
         """Of the records that obey the rule, and of the others; each as likely as the next."""
-        obeying, others = {
+        rules: dict[str, tuple[list[dict[str, int]], list[dict[str, int]]]] = {
             "single": ([{"motif": self.copies or self.slots}], [{}]),
             "and": ([{"A": 1, "B": 1}], [{"A": 1}, {"B": 1}, {}]),
             "or": ([{"A": 1}, {"B": 1}, {"A": 1, "B": 1}], [{}]),
             "order": ([{"A": 1, "B": 1}], [{"B": 1, "A": 1}]),
             "spacing": ([{"A..B": 1}], [{f"A..B+{more}": 1} for more in APART]),
-        }[self.rule]
+        }
+        obeying, others = rules[self.rule]
         decoys = {DECOY: self.decoys} if self.decoys else {}
         ordered = self.rule == "order"
         return (

@@ -24,7 +24,7 @@ COLOURS = (
     "var(--c3,#8a4fa3)",
 )
 _PER_ROW = 4  # panels side by side
-_HEIGHT, _TITLE, _GAP, _EDGE = 96, 20, 22, 34
+_HEIGHT, _TITLE, _GAP, _EDGE = 96, 20, 22, 46
 _LABELS, _AXIS = 17, 34
 _BOX, _NAMES = 22, 250
 _CELL_HEIGHT = 24

@@ -177,6 +177,14 @@ def _said(explainer: str) -> str:
     return explainer.replace("-reference", ", ").replace("_", " ")
 
 
+def _brief(level: str) -> str:
+    """A level as it is written below a curve: numbers with two digits."""
+    try:
+        return f"{float(level):.2g}"
+    except ValueError:
+        return level
+
+
 def _factor(run: ExperimentRun, factor: str, figures: dict[str, Markup]) -> Section | None:
     summary = run.summary
     own = summary[(summary["factor"] == factor) & (summary["level"] != ALL)]
@@ -190,16 +198,16 @@ def _factor(run: ExperimentRun, factor: str, figures: dict[str, Markup]) -> Sect
         panels = list(_panels(run, some, levels))
         if not panels:
             continue
-        drawing = multiples(panels, levels, setting, NAMES[metric])
+        drawing = multiples(panels, [_brief(level) for level in levels], setting, NAMES[metric])
         figures[f"{factor}-{metric}"] = drawing
         blocks.append(
             Figure(
                 f"{_upper(NAMES[metric])} by {setting}",
                 drawing,
                 f"Curves of {NAMES[metric]} over {setting}, one panel per explainer.",
-                "One panel per explainer, one curve per model; means over records with their 95 % "
-                "intervals. Dotted: chance. Levels whose models did not solve the task are left "
-                "out.",
+                "One panel per explainer (IG: integrated gradients), one curve per model; means "
+                "over records with their 95 % intervals. Dotted: chance. Levels whose models did "
+                "not solve the task are left out.",
                 least_width=760,
             )
         )
@@ -224,7 +232,8 @@ def _panels(run: ExperimentRun, own: pd.DataFrame, levels: Sequence[str]) -> Ite
             )
         chance = mine.groupby("place")["chance"].mean().reindex(range(len(levels)))
         shown = tuple(each for each in series if np.isfinite(each.values).any())
-        yield Panel(_said(explainer), shown, chance.to_numpy(float) if len(mine) else nothing)
+        name = _said(explainer).replace("integrated gradients", "IG")
+        yield Panel(name, shown, chance.to_numpy(float) if len(mine) else nothing)
 
 
 def _boxed(
@@ -236,7 +245,8 @@ def _boxed(
         some = some[some["method"] != "random"]
         if some.empty:
             continue
-        hardest = int(some.groupby("place")["value"].mean().idxmin())
+        means = some.groupby("place")["value"].mean()
+        hardest = int(means.index.to_numpy(int)[means.to_numpy(float).argmin()])
         rows = run.records
         rows = rows[
             (rows["factor"] == factor) & (rows["model"] == model) & (rows["place"] == hardest)
@@ -245,7 +255,7 @@ def _boxed(
         level = run.experiment.factors[factor][hardest]
         shown = [
             Box(
-                _said(name),
+                _said(str(name)),
                 table["auprc"].to_numpy(float),
                 float(table["auprc_chance"].mean()),
             )

@@ -47,7 +47,7 @@ from basewise.study.experiment import Experiment, load_experiment
 from basewise.study.finished import LIBRARIES
 from basewise.study.owner import owned, owner_of
 from basewise.study.watch import Log, Silent, Watcher
-from basewise.types import Attribution, Floats
+from basewise.types import Attribution
 
 __all__ = [
     "ALL",
@@ -295,8 +295,7 @@ def _nothing() -> dict[str, float]:
 
 
 def _mean(values: pd.Series[float]) -> float:
-    numbers: Floats = values.to_numpy(float)
-    return float(np.nanmean(numbers)) if (~np.isnan(numbers)).any() else float("nan")
+    return float(values.mean())  # of those that are numbers; NaN where there are none
 
 
 def progress_of_experiment(run: ExperimentRun) -> list[str]:
