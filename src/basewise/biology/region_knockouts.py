@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 
     from basewise.models.model import Model
 
-__all__ = ["KNOCK_OUTS", "Removal", "by_kind", "knock_out_regions", "without"]
+__all__ = [
+    "KNOCK_OUTS",
+    "MINIMUM_CONTROLS",
+    "Removal",
+    "by_kind",
+    "compared",
+    "joined_parts",
+    "knock_out_regions",
+    "places_like",
+    "without",
+]
 
 Removal = Literal["shuffle", "mask", "sample", "delete"]
 """How bases are removed. shuffle: each part in another order, with its dinucleotides. mask: N.
@@ -130,8 +140,8 @@ def knock_out_regions(
     for name, features in groups.items():
         record = _record_of(name, features, known)
         rng = random_numbers(seed, name, "knock_out_regions")
-        parts = _parts(features)
-        placed = _placed(codes[record.id], parts, controls, gc_tolerance, rng)
+        parts = joined_parts(features)
+        placed = places_like(codes[record.id], parts, controls, gc_tolerance, rng)
         reason = ""
         if len(placed) < MINIMUM_CONTROLS:
             reason = (
@@ -156,7 +166,7 @@ def knock_out_regions(
         features = groups[name]
         row = dict.fromkeys(KNOCK_OUTS, np.nan) | {
             "group": name, "record": record.id, "regions": len(features),
-            "bases": sum(end - start for start, end in _parts(features)), "how": how,
+            "bases": sum(end - start for start, end in joined_parts(features)), "how": how,
             "target": str(target), "controls": max(len(edits) - 1, 0), "above": 0, "below": 0,
             "evaluations": len(edits) * draws, "reason": reason,
         }  # fmt: skip
@@ -166,7 +176,7 @@ def knock_out_regions(
             (values,) = evaluator([(board, np.arange(len(flat)))])
             change = values.reshape(len(edits), draws) - intact[record.id]
             rng = random_numbers(seed, name, "interval")
-            row |= {"intact": intact[record.id]} | _compared(change, intact[record.id], rng)
+            row |= {"intact": intact[record.id]} | compared(change, intact[record.id], rng)
             done += len(flat)
         if progress:
             progress(done, whole)
@@ -188,7 +198,7 @@ def without(
     _record_of("these", features, {record.id: record})
     rng = random_numbers(seed, record.id, "without")
     codes = encode(record.sequence)
-    edited = _rows(codes, [_edit(codes, _parts(features), how, rng)])[0]
+    edited = _rows(codes, [_edit(codes, joined_parts(features), how, rng)])[0]
     return Record(f"{record.id}/without", decode(edited), record.label)
 
 
@@ -246,7 +256,7 @@ def _edit(
     return _Edit(at, np.concatenate(shuffled))
 
 
-def _parts(features: Sequence[Feature]) -> list[tuple[int, int]]:
+def joined_parts(features: Sequence[Feature]) -> list[tuple[int, int]]:
     """The bases of features as disjoint stretches, in order."""
     found: list[tuple[int, int]] = []
     for start, end in sorted(part for feature in features for part in feature.parts):
@@ -257,7 +267,7 @@ def _parts(features: Sequence[Feature]) -> list[tuple[int, int]]:
     return found
 
 
-def _placed(
+def places_like(
     codes: Codes,
     parts: Sequence[tuple[int, int]],
     controls: int,
@@ -315,7 +325,7 @@ def _running(flags: Bools) -> Ints:
     return found
 
 
-def _compared(change: Floats, intact: float, rng: np.random.Generator) -> dict[str, float]:
+def compared(change: Floats, intact: float, rng: np.random.Generator) -> dict[str, float]:
     """The group, in the first row of (1 + controls, draws), against the other rows."""
     each = change.mean(1)
     own, null = float(each[0]), each[1:]

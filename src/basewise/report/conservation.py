@@ -17,7 +17,42 @@ from basewise.report.draw import Dot, Line, Row, intervals, legend, square
 from basewise.report.frames import groups, having, rows_of
 from basewise.study.results import Run
 
-__all__ = ["Conservation"]
+__all__ = ["Conservation", "conservation_sentences"]
+
+
+def conservation_sentences(run: Run) -> list[str]:
+    """Of every model, whether any explanation follows conservation, and what recognition takes."""
+    frame = having(run.conserved("conservation"), "model", "explainer", "rho", "q", "cluster")
+    if frame.empty:
+        return []
+    again = having(run.conserved("reconstruction"), "model", "order", "share", "recognised")
+    said = []
+    for of, own in groups(frame, ("model",)):
+        by = own.groupby("explainer", sort=False)
+        means, held = by["rho"].mean(), by["q"].apply(lambda q: int((q < LEVEL).sum()))
+        most = str(held.idxmax())
+        which = (
+            f"{most} does in {quantity(held[most])} of {counted(int(by.size()[most]), 'gene')}"
+            if held[most]
+            else "none does in any gene"
+        )
+        said.append(
+            f"Do explanations of {of['model']} follow conservation, beyond circular shifts, at "
+            f"q < {LEVEL}? Of {counted(len(means), 'explainer')}, {which}; mean rank correlations "
+            f"are {number(means.min())} to {number(means.max())}, in "
+            f"{counted(own['cluster'].nunique(), 'cluster')} of near copies."
+        )
+        rows = again[again["model"] == of["model"]] if len(again) else again
+        half = rows[rows["share"] == 0.5].set_index("order") if len(rows) else rows
+        known = [name for name in means.index if name in half.index]
+        if known and "random" in half.index:
+            best = max(known, key=lambda name: half.loc[name, "recognised"])
+            said.append(
+                f"With half of its bases kept, the first by {best}, {of['model']} recognises "
+                f"{percent(half.loc[best, 'recognised'])} of the genes, and "
+                f"{percent(half.loc['random', 'recognised'])} with a random half."
+            )
+    return said
 
 
 @component
@@ -207,7 +242,7 @@ def _reconstruction(run: Run) -> list[Block]:
         blocks += [
             Figure(
                 f"Model {of['model']}" if frame["model"].nunique() > 1 else "",
-                Markup("{}{}").format(
+                Markup('<div class="panels"><div class="panel">{}{}</div></div>').format(
                     legend([line.name for line in lines]),
                     square(lines, "share of bases kept", f"share recognised as {target}"),
                 ),
@@ -219,7 +254,7 @@ def _reconstruction(run: Run) -> list[Block]:
             Table(
                 f"{of['model']}: mean log-odds of {target}, and share recognised, by the share of "
                 f"bases that is kept. Whole genes: {number(float(own['whole'].iloc[0]))}.",
-                ("Order", *(percent(s) for s in shown)),
+                ("Order", *(f"{100 * s:g}\N{NO-BREAK SPACE}%" for s in shown)),
                 rows,
             ),
         ]

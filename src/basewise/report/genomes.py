@@ -22,7 +22,7 @@ from basewise.report.draw import Dot, Row, intervals
 from basewise.report.frames import groups, having, rows_of
 from basewise.study.results import Run
 
-__all__ = ["Genomes", "few_genomes"]
+__all__ = ["Genomes", "few_genomes", "set_sentences"]
 
 SHOWN = 15
 _NULLS = {
@@ -118,11 +118,12 @@ def _calls(run: Run) -> list[Block]:
     return blocks
 
 
-def _sets(run: Run) -> list[Block]:
+def set_sentences(run: Run) -> list[str]:
+    """Of every set of genes, whether it gets another attribution than other genes."""
     sets = having(run.genes("region_sets"), "model", "explainer", "set", "null", "p", "q")
+    sentences: list[str] = []
     if sets.empty:
-        return []
-    sentences = []
+        return sentences
     for of, own in groups(sets, ("model", "explainer", "set")):
         usable = rows_of(own[own["reason"] == ""])
         if not usable:
@@ -144,6 +145,13 @@ def _sets(run: Run) -> list[Block]:
             f"By {of['explainer']} of {of['model']}, the {quantity(usable[0].genes)} scored genes "
             f"of {_plain(of['set'])} {claim} ({told})."
         )
+    return sentences
+
+
+def _sets(run: Run) -> list[Block]:
+    sets = having(run.genes("region_sets"), "model", "explainer", "set", "null", "p", "q")
+    if sets.empty:
+        return []
     rows = [
         (
             _plain(row.set), str(row.model), str(row.explainer), _NULLS.get(row.null, row.null),
@@ -163,7 +171,7 @@ def _sets(run: Run) -> list[Block]:
             "their q is too small for genes that lie together. A claim has to hold against both. "
             "Only genes under explained windows have a score."
         ),
-        Bullets(tuple(sentences)),
+        Bullets(tuple(set_sentences(run))),
         Table(
             "Sets of genes by model, explainer and null; q by Benjamini and Hochberg over the "
             "sets of one null. Names that no gene of the annotation has are missing.",

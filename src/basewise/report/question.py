@@ -14,6 +14,8 @@ from basewise.report.audit import audit_verdict
 from basewise.report.bases import base_sentences
 from basewise.report.biology import biology_sentences
 from basewise.report.blocks import Block, Callout, Section, Table, Text, Tile, Tiles, Tone
+from basewise.report.conservation import conservation_sentences
+from basewise.report.genomes import few_genomes, set_sentences
 from basewise.report.interventions import intervention_sentences
 from basewise.report.localisation import localisation_sentences
 from basewise.report.lock import target_of
@@ -65,6 +67,7 @@ def _answer(run: Run) -> tuple[str, ...]:
     said += localisation_sentences(run)
     said += biology_sentences(run, 3, 2)
     said += intervention_sentences(run, 2)
+    said += few_genomes(run)[:1] + set_sentences(run) + conservation_sentences(run)
     said += [sentence for sentence in element_sentences(run) if sentence not in said]
     return tuple(said)
 
