@@ -16,6 +16,7 @@ __all__ = ["list_components", "show"]
 
 
 def _tables() -> dict[str, Registry]:
+    from basewise.data import GRAMMARS
     from basewise.evaluate import CONTROLS
     from basewise.explainers import EXPLAINERS, MASKINGS, REFERENCES, UNITS
     from basewise.models import NETWORKS
@@ -29,6 +30,7 @@ def _tables() -> dict[str, Registry]:
         "controls": CONTROLS,
         "datasets": DATASETS,
         "explainers": EXPLAINERS,
+        "grammars": GRAMMARS,
         "maskings": MASKINGS,
         "models": MODELS,
         "networks": NETWORKS,
