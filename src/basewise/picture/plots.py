@@ -252,10 +252,11 @@ def _box(values: Floats, y: float, place: Callable[[float], float]) -> str:
 def grid(rows: Sequence[str], columns: Sequence[str], values: Floats) -> Markup:
     """Numbers from 0 to 1 in cells, (rows, columns), the darker the larger; NaN are left empty."""
     wide = (WIDTH - _NAMES - 6) / max(len(columns), 1)
+    size = min(12.0, 1.5 * wide / max(map(len, columns), default=1))  # so that none overlap
     top = 30
     out = [
         f'<text x="{_NAMES + (j + 0.5) * wide:.1f}" y="{top - 10}" text-anchor="middle" '
-        f'font-weight="600">{escape(column)}</text>'
+        f'font-size="{size:.1f}">{escape(column)}</text>'
         for j, column in enumerate(columns)
     ]
     for i, row in enumerate(rows):
