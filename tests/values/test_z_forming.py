@@ -49,6 +49,8 @@ def enumerated(window: str) -> tuple[list[float], list[list[float]]]:
     found = []
     for forms in product((0, 1), repeat=len(pairs)):
         turned = [i > 0 and forms[i] != forms[i - 1] for i in range(len(pairs))]
+        if any(turned[1:2]):  # the first two have one form
+            continue
         found.append(
             [PUBLISHED[p][2 if t else f] for p, f, t in zip(pairs, forms, turned, strict=True)]
         )
@@ -79,35 +81,79 @@ def searched(energies: list[float]) -> float:
     return low
 
 
+def score(window: str) -> float:
+    return (29.6537135 - searched(enumerated(window)[0])) / 2.71997
+
+
 @pytest.mark.parametrize("length", [1, 2, 5, 7])
 def test_the_best_assignment_is_that_of_all_enumerated(length):
     sequence = random_sequence(40, length)
-    ((_, found),) = ZForming((length,)).assigned(rows(sequence))
+    found = ZForming(length, length).assigned(rows(sequence))
     assert found.shape == (1, 41 - 2 * length, length)
     for start, own in enumerate(found[0]):
         first, _ = enumerated(sequence[start : start + 2 * length])
         torch.testing.assert_close(own, torch.tensor(first))
 
 
-def test_the_linking_difference_is_the_one_a_search_finds():
+def test_windows_of_one_length_have_the_score_that_a_search_finds():
     sequence = random_sequence(31, 9) + "CGCGCGTGCACGCG" + "TATATATATATATA"
-    for length, found in ZForming((4, 6, 7)).windows(rows(sequence)):
+    for length in (4, 6, 7):
+        found, lengths = ZForming(length, length).windows(rows(sequence))
+        assert found.shape == lengths.shape == (1, 60 - 2 * length)
+        assert lengths.unique().tolist() == [length]
         for start in range(0, found.shape[1], 3):
-            first, _ = enumerated(sequence[start : start + 2 * length])
-            assert found[0, start].item() == pytest.approx(searched(first), abs=2e-3)
+            window = sequence[start : start + 2 * length]
+            assert found[0, start].item() == pytest.approx(score(window), abs=1e-3)
 
 
-def test_a_base_has_the_best_of_the_windows_that_cover_it():
-    sequence = random_sequence(17, 2)
-    layer = ZForming((3, 5))
+def test_windows_grow_where_the_shortest_nearly_does_alone():
+    sequence = "AAT" + "CA" * 9 + "TTGATG" + "TGTACGCGTGAC" + "CCGTACACGAGTAT" + "A" * 9
+    shortest, longest = 6, 8
+    found, lengths = ZForming(shortest, longest).windows(rows(sequence))
+    grown = 0
+    for start, (own, length) in enumerate(zip(found[0].tolist(), lengths[0].tolist(), strict=True)):
+        by_length = {
+            k: score(sequence[start : start + 2 * k]) for k in range(shortest, longest + 1)
+        }
+        if by_length[shortest] < 2.818:
+            assert length == shortest
+        else:
+            grown += length > shortest
+            assert own == pytest.approx(max(by_length.values()), abs=4e-3)
+        assert own == pytest.approx(by_length[length], abs=1e-3)
+    assert 3 < grown < len(found[0]) // 2
+
+
+def test_a_base_has_the_best_of_the_windows_that_cover_it_or_end_before_it():
+    sequence = random_sequence(17, 2) + "CACGCGCACACGCA" + random_sequence(12, 1)
+    b, layer = len(sequence), ZForming(4, 6)
     (found,) = layer(rows(sequence)).tolist()
-    ends = torch.nn.functional.pad(rows(sequence), (0, 0, 9, 9))
-    best = [-math.inf] * 17
-    for length, needed in layer.windows(ends):
-        for start, d in enumerate(needed[0].tolist()):
-            for base in range(max(start - 9, 0), min(start - 9 + 2 * length, 17)):
-                best[base] = max(best[base], (29.6537135 - d) / 2.71997)
+    ends = torch.nn.functional.pad(rows(sequence), (0, 0, 12, 11))
+    scores, lengths = layer.windows(ends)
+    assert {4, 6} <= set(lengths.unique().tolist())
+    best = [-math.inf] * b
+    for start, (own, length) in enumerate(
+        zip(scores[0].tolist(), lengths[0].tolist(), strict=True)
+    ):
+        for base in range(max(start - 12, 0), min(start - 12 + 2 * length + 1, b)):
+            best[base] = max(best[base], own)
     assert found == pytest.approx(best, abs=1e-5)
+
+
+def test_regions_are_those_of_published_calls():
+    # Calls on chromosome 14 of hg19, and the bases about them.
+    for sequence in (
+        "gtagctgggattACAGGCGTGCGCCaccacgcccagc",
+        "agctgggcatggTGGCGTGCGCCTGTAgtcccagctacc",
+        "aggtgaagCAGCGCGTGGGCTgatgactg",
+        "gacccatcaGTGTGTGTGTGTACACATCtccacagac",
+        "tgtggtgttcaTTCGCACACACACAGtttgctagtt",
+    ):
+        (found,) = z_forming(encode(sequence.upper())[None]) >= 2.98288
+        assert (
+            "".join(c.upper() if f else c for c, f in zip(sequence.lower(), found, strict=True))
+            == sequence
+        )
 
 
 def test_what_turns_to_z_and_what_does_not():
@@ -128,7 +174,7 @@ def test_both_strands_of_a_repeat_have_one_score_and_others_nearly():
         one, other = (
             z_forming(encode(s)[None])[0] for s in (sequence, reverse_complement(sequence))
         )
-        # A turn is charged to the dinucleotide that follows it, which differs by strand.
+        # What the first two dinucleotides may do and where a region ends differs by strand.
         np.testing.assert_allclose(one, other[::-1], atol=0.6)
 
 
@@ -144,7 +190,7 @@ def test_rows_and_pads_do_not_matter_to_each_other():
 def test_gradients_are_those_of_small_steps():
     x = rows(random_sequence(20, 8)).double()
     x = (0.9 * x + 0.025).requires_grad_()
-    layer = ZForming((4,))
+    layer = ZForming(4, 4)
     layer(x).sum().backward()
     step, at = 1e-2, [(3, 0), (9, 2), (14, 1), (0, 3)]
     for base, letter in at:

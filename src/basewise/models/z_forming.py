@@ -5,12 +5,16 @@ anti-syn or syn-anti, at a published cost, and more where neighbours differ. Giv
 of lowest energy, the partition function over all runs of dinucleotides inside the stretch (a
 stretch with one run of Z in supercoiled DNA) says at which linking difference half of the stretch
 has changed. That number is how Z-Hunt ranks sequences (Ho, Ellison, Quigley & Rich 1986, EMBO J.
-5:2737). Written from that description; it agrees with published calls and is not Z-Hunt.
+5:2737).
+
+Written from that description, and by it alone the edges of regions differ from published calls.
+Three rules were read from the calls on four human chromosomes and are not in the paper: the first
+two dinucleotides of a window have one form; a window is longer than its shortest only where that
+one is nearly good enough by itself; and a region ends one base behind its last window. They
+depend on the strand, as the calls do.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -42,30 +46,33 @@ _PER_JUNCTION = 0.4  # turns
 # Of random sequences, in Z-HUNT-2: what it calls probability is the tail of this normal.
 _RANDOM_MEAN, _RANDOM_SD = 29.6537135, 2.71997
 _TIE = 1e-3  # kcal/mol; different energies differ by more
+_BETTER = 5e-3  # turns by which a longer window must be better
+_GROWS = 2.818  # score of a shortest window from which on longer ones are looked at
 _STEPS = 8
 
 
 class ZForming(nn.Module):
     """One-hot rows (n, b, 4) to (n, b): how many standard deviations below random is best.
 
-    The score of a base is the best of all windows that cover it; that of a window is
-    (29.65 - d) / 2.72, where d is the linking difference at which half of it is Z. Z-Hunt's
-    customary threshold, one random window in 700, is a score of 2.98.
+    The score of a base is the best of all windows that cover it, or that end just before it; that
+    of a window is (29.65 - d) / 2.72, where d is the linking difference at which half of it is Z.
+    Z-Hunt's customary threshold, one random window in 700, is a score of 2.98.
 
     Rows between two bases have energies between theirs, so gradients go through. A window that
     reaches over an end, or holds a row that is no base (of zeros), pays the highest energy there.
 
     Parameters
     ----------
-    lengths : tuple of int
-        Dinucleotides of the windows. 6 and 7 agree best with published calls.
+    shortest, longest : int
+        Dinucleotides of the windows. One begins at every base; where its shortest scores at least
+        2.818, it has the length that is best.
     """
 
     energy: Tensor
 
-    def __init__(self, lengths: tuple[int, ...] = (6, 7)) -> None:
+    def __init__(self, shortest: int = 6, longest: int = 12) -> None:
         super().__init__()
-        self.lengths = lengths
+        self.shortest, self.longest = shortest, longest
         self.register_buffer("energy", torch.empty(3, 4, 4, dtype=torch.int16), persistent=False)
         self.reset()
 
@@ -78,45 +85,46 @@ class ZForming(nn.Module):
         self.energy.copy_(table.round())
 
     def forward(self, x: Tensor) -> Tensor:
-        around = 2 * max(self.lengths) - 1
+        around = 2 * self.longest
         with torch.autocast(x.device.type, enabled=False):
-            padded = functional.pad(x.float(), (0, 0, around, around))
+            scores, lengths = self.windows(functional.pad(x.float(), (0, 0, around, around - 1)))
             found = []
-            for length, needed in self.windows(padded):
-                own = functional.max_pool1d((_RANDOM_MEAN - needed) / _RANDOM_SD, 2 * length, 1)
-                found.append(own[:, around - 2 * length + 1 :][:, : x.shape[1]])
+            for length in range(self.shortest, self.longest + 1):
+                if length > self.shortest and not bool((lengths == length).any()):
+                    continue
+                own = scores.masked_fill(lengths != length, -torch.inf)
+                covered = functional.max_pool1d(own, 2 * length + 1, 1)
+                found.append(covered[:, around - 2 * length :][:, : x.shape[1]])
             best = torch.stack(found).amax(0)
         return best.to(x.dtype)
 
-    def windows(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """For each length, the linking difference (n, b - 2 * length + 1) of windows by start."""
-        for length, energies in self.assigned(x):
-            yield length, _half_changed(energies)
+    def windows(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The score and the dinucleotides, (n, b - 2 * longest + 1) each, of windows by start."""
+        costs = self._energies(x)
+        starts = x.shape[1] - 2 * self.longest + 1
+        scores = _score(_assigned(_window(costs, starts, self.shortest)))
+        lengths = torch.full(scores.shape, self.shortest, device=x.device)
+        row, start = (scores >= _GROWS).nonzero(as_tuple=True)
+        if self.longest > self.shortest and len(row):
+            at = start[:, None] + 2 * torch.arange(self.longest, device=x.device)
+            score, length = _grown(costs[:, row[:, None], at], scores[row, start], self.shortest)
+            scores = scores.index_put((row, start), score)
+            lengths[row, start] = length
+        return scores, lengths
 
-    def assigned(self, x: Tensor) -> Iterator[tuple[int, Tensor]]:
-        """For each length, energies (n, starts, length) in the assignment of lowest sum.
+    def assigned(self, x: Tensor) -> Tensor:
+        """Energies (n, b - 2 * shortest + 1, shortest) of shortest windows, of lowest sum."""
+        starts = x.shape[1] - 2 * self.shortest + 1
+        return _assigned(_window(self._energies(x), starts, self.shortest))
 
-        A window of k dinucleotides is its first one and the best of k - 1 after it. Of equally
-        good assignments it is the first in the order anti-syn, syn-anti from the first on.
-        """
-        anti_syn, syn_anti, turned = self._energies(x)
-        none = anti_syn.unsqueeze(-1)[..., :0]
-        after = [functional.pad(none, (0, 0, 0, 2))] * 2  # best ways on behind each form
-        for length in range(1, max(self.lengths) + 1):
-            if length in self.lengths:
-                yield length, _cheaper((anti_syn, syn_anti), after)
-            after = [
-                _cheaper((anti_syn, turned), after),
-                _cheaper((turned, syn_anti), after),
-            ]
-
-    def _energies(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """kcal/mol, (n, b - 1), of each dinucleotide: anti-syn, syn-anti, or turned."""
+    def _energies(self, x: Tensor) -> Tensor:
+        """kcal/mol, (3, n, b - 1), of each dinucleotide: anti-syn, syn-anti, or turned."""
         first, second = x[:, :-1], x[:, 1:]
         lacking = 1 - first.sum(-1) * second.sum(-1)
         table = self.energy.float() / _HUNDREDTHS
-        costs = [((first @ each) * second).sum(-1) + _TURNED[0] * lacking for each in table]
-        return costs[0], costs[1], costs[2]
+        return torch.stack(
+            [((first @ each) * second).sum(-1) + _TURNED[0] * lacking for each in table]
+        )
 
 
 def z_forming(codes: Codes) -> Floats:
@@ -142,15 +150,49 @@ def _parts(codes: Codes) -> list[Codes]:
     return np.array_split(codes, max(codes.size >> 16, 1))
 
 
-def _cheaper(first: tuple[Tensor, Tensor], after: list[Tensor]) -> Tensor:
-    """The cheaper of two first forms, with what comes after each: (n, starts, k) energies."""
-    starts = after[0].shape[1] - 2
-    ways = [
-        torch.cat([own[:, :starts, None], rest[:, 2 : 2 + starts]], -1)
-        for own, rest in zip(first, after, strict=True)
-    ]
-    better = ways[0].sum(-1, keepdim=True) <= ways[1].sum(-1, keepdim=True) + _TIE
-    return torch.where(better, ways[0], ways[1])
+def _window(costs: Tensor, starts: int, length: int) -> Tensor:
+    """Costs (3, n, starts, length) of the dinucleotides of windows by start."""
+    return torch.stack([costs[..., 2 * j : 2 * j + starts] for j in range(length)], -1)
+
+
+def _grown(costs: Tensor, score: Tensor, shortest: int) -> tuple[Tensor, Tensor]:
+    """Score and length, (m,), of the best windows with costs (3, m, longest)."""
+    length = torch.full(score.shape, shortest, device=score.device)
+    for longer in range(shortest + 1, costs.shape[-1] + 1):
+        other = _score(_assigned(costs[..., :longer]))
+        better = other > score + _BETTER / _RANDOM_SD
+        score, length = torch.where(better, other, score), length.masked_fill(better, longer)
+    return score, length
+
+
+def _score(energies: Tensor) -> Tensor:
+    """Standard deviations below random, (...), of windows with energies (..., k)."""
+    return (_RANDOM_MEAN - _half_changed(energies)) / _RANDOM_SD
+
+
+def _assigned(costs: Tensor) -> Tensor:
+    """Energies (..., k) of dinucleotides with costs (3, ..., k), in the assignment of lowest sum.
+
+    The second dinucleotide has the form of the first. Of equally good assignments it is the first
+    in the order anti-syn, syn-anti from the first dinucleotide on.
+    """
+    turned, k = costs[2], costs.shape[-1]
+    ways = [own[..., k - 1 :] for own in costs[:2]]  # from a dinucleotide on, by its form
+    for at in range(k - 2, -1, -1):
+        if at:
+            other = [torch.cat([turned[..., at + 1, None], way[..., 1:]], -1) for way in ways]
+            ways = [_cheaper(ways[0], other[1]), _cheaper(other[0], ways[1])]
+        ways = [
+            torch.cat([own[..., at, None], way], -1)
+            for own, way in zip(costs[:2], ways, strict=True)
+        ]
+    return _cheaper(*ways)
+
+
+def _cheaper(one: Tensor, other: Tensor) -> Tensor:
+    """Of two energies (..., k) those of the lower sum; the first where they are equally good."""
+    better = one.sum(-1, keepdim=True) <= other.sum(-1, keepdim=True) + _TIE
+    return torch.where(better, one, other)
 
 
 def _half_changed(energies: Tensor) -> Tensor:
