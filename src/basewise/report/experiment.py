@@ -30,7 +30,9 @@ from basewise.report.blocks import (
 from basewise.report.frames import rows_of
 from basewise.store import write_text
 from basewise.study.cell import CEILING, Cell
+from basewise.study.datasets import Grammar
 from basewise.study.experiments import ALL, CHANCE, ExperimentRun
+from basewise.types import Span
 
 __all__ = ["write_experiment_report"]
 
@@ -313,13 +315,10 @@ def _one(run: ExperimentRun, cell: Cell) -> dict[str, Any]:
     return found
 
 
-def _truth(cell: Cell, record_id: str) -> Any:
-    """The planted motifs of a record, which is made again from its grammar and its id."""
-    sizes = {"train": 8000, "dev": 1000, "test": 1000} | {
-        key: value for key, value in cell.data.items() if key in ("train", "dev", "test")
-    }
-    made = cell.grammar.make(sum(sizes.values()), cell.seed)
-    return made[int(record_id.rpartition("-")[2])].truth
+def _truth(cell: Cell, record_id: str) -> tuple[Span, ...]:
+    """The planted motifs of a record, which the grammar of its cell makes again."""
+    splits = Grammar(**{**cell.data, "grammar": cell.grammar}).splits(None, cell.seed)
+    return next(record.truth for record in splits["test"].records if record.id == record_id)
 
 
 def _table(own: pd.DataFrame) -> Table:
