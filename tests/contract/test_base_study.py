@@ -324,6 +324,12 @@ OF_SEQUENCES = "gives one label for a sequence and none for its bases"
         ),
         ('"box"\nwhere', '"background"\nwhere', DataError, "no test record has a stretch labelled"),
         ('"calls.bed"', '"none.bed"', DataError, r"none.bed does not exist \(\[bases\] caller ="),
+        (
+            '"others.bed"',
+            '"named.bed"',
+            DataError,
+            r"named.bed has no region on c; its chromosomes",
+        ),
         ('"genome.fa"', '"none.fa"', DataError, r"none.fa does not exist \(\[bases\] genome ="),
         ('["CG", "GC/AC"]', '["CGT"]', ConfigError, r"\[bases\].*'CGT' is no family of repeats"),
         ("prevalence = 0.001", "prevalence = 2", ConfigError, r"\[bases\].*prevalence"),
@@ -338,6 +344,7 @@ def test_what_is_refused(
     (tmp_path / "study.toml").write_text(STUDY.replace(old, new))
     for name in ("windows.csv", "calls.bed", "others.bed", "genome.fa"):
         shutil.copy(home / name, tmp_path)
+    (tmp_path / "named.bed").write_text("chrc\t20\t30\n")
     with pytest.raises(error, match=said) as caught:
         run_study(load_study(tmp_path / "study.toml"), tmp_path / "run", tmp_path)
     assert "\n" not in str(caught.value)

@@ -102,6 +102,12 @@ def split_chromosomes(
             f"Chromosomes {', '.join(lost)} are in no split, but hold "
             f"{sum(chrom in lost for chrom in found)} records; name them or leave these out."
         )
+    for name, chroms in chromosomes.items():
+        if not set(chroms) & set(found):
+            raise DataError(
+                f"Split {name!r} would be empty: no record lies on {', '.join(chroms)}; they lie "
+                f"on {', '.join(sorted(set(found)))}."
+            )
     return _divided(records, [split_of[chrom] for chrom in found], chromosomes)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from basewise.biology.discovery import check_installed
 from basewise.errors import ConfigError, DataError
+from basewise.evaluate.base_calls import read_calls
 from basewise.motifs.motif import check_tss
 from basewise.study import gene_tables
 from basewise.study.as_published import element
@@ -33,9 +34,9 @@ def check(study: Study, records: Mapping[str, Sequence[Record]], root: Path | No
         If the target is no class of the training data, motifs need a TSS that is not given, or
         the panel has no motif that the letters of a published reading are taken for.
     DataError
-        If a file of calls is missing, labelled regions are to be explained and test has none,
-        there are fewer than two classes, a split has a class that train has not, or the TSS lies
-        outside a record.
+        If a file of calls is missing or names no chromosome of test, labelled regions are to be
+        explained and test has none, there are fewer than two classes, a split has a class that
+        train has not, or the TSS lies outside a record.
     UnknownName
         If the panel has no such name.
     MissingExtra
@@ -71,6 +72,8 @@ def check(study: Study, records: Mapping[str, Sequence[Record]], root: Path | No
                 f"{path} does not exist ([bases] {name} = {path.name!r}); say where the data lie "
                 "with --data DIR."
             )
+    for path in study.bases.files(root).values():
+        read_calls(path, records["test"])  # names of chromosomes as in the data, or a line about it
     if isinstance(study.target.where, str):
         _check_regions(study, records)
     if study.as_published.word:
