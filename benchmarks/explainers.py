@@ -10,8 +10,8 @@ length over the time of bare passes of as many rows of the same widths, at the b
 batch sizes and in the precision the evaluator chose (forward, and backward too for methods of
 gradients); each run stands between two of bare passes and is held against their mean. All
 explainers and models without `--explainers` and `--models`; the larger a model, the fewer
-evaluations of a sequence (`SHAPES`), and mutagenesis, which has as many as there are
-substitutions, explains an eighth of the sequences. `peers`:
+evaluations of a sequence (`SHAPES`), and mutagenesis, which takes three for every base, explains a
+quarter of the sequences, cut to a fifth. `peers`:
 both for shap, captum, lime and shapiq, as far as they are installed (`pip install -e '.[peers]'`),
 on the rows of one sequence. Medians over repeats, with their range; seconds of processor time on
 one thread, which other work disturbs less, or with `--threads` above 1 seconds of wall time.
@@ -57,10 +57,10 @@ BUDGETS = {  # the setting that says how many coalitions are asked for
     "permutation_shap": "evaluations",
 }
 LEFT_OUT = ("attention", "attention_rollout", "random")  # a pass or two, whatever is asked
-SHAPES = {  # evaluations of a sequence, and the size of windows, so that all units can be told apart
-    "cnn": (64, 20),
-    "esm": (32, 40),
-    "bert": (16, 75),
+SHAPES = {  # evaluations of a sequence, bases of a window, and evaluations with gradients
+    "cnn": (64, 20, 16),
+    "esm": (16, 75, 6),
+    "bert": (12, 100, 4),
 }
 ROW_TOKENS = (1 << 10, 1 << 11, 1 << 12, 1 << 13)  # batch sizes that bare passes try
 SWEEP = 160  # rows they are tried on
@@ -201,29 +201,32 @@ def best_size(network: Any, backward: bool) -> int:
     return min(times, key=lambda tokens: times[tokens])
 
 
-def settings_for(name: str, shape: str, masking: dict[str, Any], evaluations: int) -> Any:
+def settings_for(name: str, shape: str, masking: dict[str, Any], given: int | None) -> Any:
     """So that every explainer takes about as many evaluations of a sequence."""
+    evaluations, window, gradients = SHAPES[shape]
     cls = EXPLAINERS.get(name)
     if issubclass(cls, Gradient):
         found: dict[str, Any] = {}
+        n = given or gradients
         if name == "deep_lift":
-            found["reference"] = {"type": "shuffled", "draws": evaluations // 4}
-        elif shape != "cnn" and "reference" in cls.__dataclass_fields__:
-            found["reference"] = "token"
+            found["reference"] = {"type": "shuffled", "draws": n // 2}
+        elif "reference" in cls.__dataclass_fields__:
+            found["reference"] = {"type": "shuffled", "draws": 2} if shape == "cnn" else "token"
         if name == "integrated_gradients":
-            found["tolerance"] = None
-            found["steps"] = evaluations // 2 if shape != "cnn" else evaluations // 10
+            found |= {"tolerance": None, "steps": n // 2}
         if "draws" in cls.__dataclass_fields__:
-            found["draws"] = evaluations // 2
+            found["draws"] = n // 2
         return found
+    n = given or evaluations
     if name == "mutagenesis":
         return {}
     if name == "marginalisation":
-        return {"motif": "TATAAA", "draws": evaluations // 2}
-    window = SHAPES[shape][1] if name != "exact_shapley" else max(50, SHAPES[shape][1])
-    found = masking | {"units": {"type": "windows", "size": window}} | budget(name, evaluations)
+        return {"motif": "TATAAA", "draws": n // 2}
+    if name == "exact_shapley":
+        window = max(window, 50)
+    found = masking | {"units": {"type": "windows", "size": window}} | budget(name, n)
     if name == "anchors":
-        found |= {"evaluations": evaluations, "samples": evaluations // 4, "batch": 8}
+        found |= {"evaluations": n, "samples": n // 4, "batch": 8}
     return found
 
 
@@ -245,8 +248,9 @@ def overhead(
             backward = issubclass(EXPLAINERS.get(name), Gradient)
             if name in LEFT_OUT or (name == "deep_lift" and shape != "cnn"):
                 continue
-            given = settings_for(name, shape, masking, evaluations or SHAPES[shape][0])
-            records = sequences(lengths if name != "mutagenesis" else lengths[::8])
+            given = settings_for(name, shape, masking, evaluations)
+            some = [n // 5 for n in lengths[::4]] if name == "mutagenesis" else lengths
+            records = sequences(some)
             explain = partial(bw.explain, model, records, name, "yes", **given)
             found = explain()  # the batch size is found and kept
             few = found[0].extras.get("bfloat16") == 1

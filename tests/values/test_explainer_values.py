@@ -246,6 +246,29 @@ def test_expected_gradients_say_how_sure_they_are() -> None:
     assert 0.6 < np.std(away) < 1.1  # places spread evenly: steadier than the error says
 
 
+@pytest.mark.parametrize("draws", [2, 3, 5])
+def test_fewer_lines_than_references_leave_none_out_for_good(draws: int) -> None:
+    """On CAGA, the reference with an A in place 1, in 3 or in both takes their share of the score.
+
+    From each of three, x_1 + x_3 squared gives 3 or 1 times the place's own difference.
+    """
+    references = np.zeros((3, 4, 4))
+    references[0, 1, 0] = references[1, 3, 0] = references[2, 1, 0] = references[2, 3, 0] = 1
+    given = {"reference": references, "draws": draws}
+    found = [ask("expected_gradients", seed=seed, **given).scores for seed in range(300)]
+    even = ask("expected_gradients", **given | {"draws": 3 * 200}).scores
+    np.testing.assert_allclose(even, [0, 1, 0, 1], atol=0.01)
+    error = np.std(found, axis=0) / len(found) ** 0.5
+    assert (np.abs(np.mean(found, axis=0) - even) < 4 * error + 0.01).all()
+    assert error[1] > 0
+
+
+def test_fewer_lines_than_kinds_of_references() -> None:
+    given = {"reference": ["zero", {"type": "shuffled", "draws": 7}, "uniform"], "draws": 2}
+    baselines = {ask("expected_gradients", seed=seed, **given).baseline for seed in range(40)}
+    assert len(baselines) >= 3  # each pair of kinds comes
+
+
 def test_steps_double_until_the_gap_is_small() -> None:
     """Three As are enough after a third of the path; no place of a trapezoid meets that kink."""
     settings = {"reference": "zero", "steps": 1}

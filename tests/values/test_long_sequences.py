@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from basewise.errors import DataError
 from basewise.explainers import gradient, occlusion
 from basewise.explainers.game import keys_of, play_one
 from basewise.explainers.occlusion import Occlusion
+from basewise.explainers.path import Walker
 from basewise.models import streaming
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification, Member
 from basewise.models.cnn_lstm import CnnLstmConfig, CnnLstmForSequenceClassification
@@ -121,6 +123,41 @@ def test_long_records_are_walked_one_after_the_other(monkeypatch: pytest.MonkeyP
         np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("deep_lift", {}),
+        ("deep_lift", {"reference": ["zero", {"type": "shuffled", "draws": 5}, "uniform"]}),
+        ("smoothgrad", {"draws": 23}),
+        ("expected_gradients", {"draws": 26, "reference": ["zero", "uniform"]}),
+    ],
+)
+def test_draws_in_parts_are_the_same_draws(
+    name: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, some = tiny_cnn(), records((40, 40, 31))
+    asked: list[int] = []
+    together = bw.explain(model, some, name, "b", seed=3, **settings)
+    monkeypatch.setattr(gradient, "MOST_BYTES", gradient.PARTS * 40 * 16 * 2)  # two at a time
+    walk = Walker.integrate
+
+    def watched(self: Walker, paths: Any, at: Any, weight: Any) -> Any:
+        asked.extend(len(path.references) for path in paths)
+        return walk(self, paths, at, weight)
+
+    monkeypatch.setattr(Walker, "integrate", watched)
+    for a, b in zip(bw.explain(model, some, name, "b", seed=3, **settings), together, strict=True):
+        np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)
+        np.testing.assert_allclose(a.hypothetical, b.hypothetical, atol=1e-6)
+        assert a.evaluations == b.evaluations
+        assert a.baseline == pytest.approx(b.baseline, nan_ok=True)
+        assert a.extras == pytest.approx(b.extras, abs=1e-5)
+        if b.standard_error is not None:
+            np.testing.assert_allclose(a.standard_error, b.standard_error, atol=1e-6)
+    assert max(asked, default=0) <= 2
+    assert len(asked) > 3 * 10 or name == "deep_lift"  # which walks by rules of its own
+
+
 def test_occlusion_of_many_units_asks_for_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(occlusion, "MOST_CELLS", 1500)
     u, asked = 130, []
@@ -159,15 +196,18 @@ def test_memory_grows_with_neither_steps_nor_layers() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True, timeout=300
     )
-    few, many, once, tiles = map(float, done.stdout.split())
+    few, many, once, tiles, *draws = map(float, done.stdout.split())
     assert many < few + 20  # the gradients of 56 more steps are 44 MB
     assert tiles < once / 2
+    for few, many in zip(draws[::2], draws[1::2], strict=True):
+        assert many < few + 16  # 20 more references and their gradients are 32 MB
 
 
 PEAKS = """
 from pathlib import Path
 import numpy as np, torch
 import basewise as bw
+from basewise.explainers import gradient
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.models.cnn_lstm import CnnLstmConfig, CnnLstmForSequenceClassification
 from basewise.models.streaming import whole
@@ -202,4 +242,8 @@ print(few, peak(lstm, "integrated_gradients", steps=64, **zero))
 tiles = peak(cnn, "saliency")
 with whole():
     print(peak(cnn, "saliency"), tiles)
+gradient.MOST_BYTES = 1 << 23  # two references at a time
+for method in ("smoothgrad", "expected_gradients"):
+    for draws in (4, 24):
+        print(peak(lstm, method, draws=draws))
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -47,7 +47,8 @@ class Looking(Gradient):
     def rows(self) -> Count:
         return exactly(2)
 
-    def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
+    def find(self, walker: Walker, parts: Iterable[Sequence[Path]]) -> list[Found]:
+        (paths,) = parts
         ids = torch.stack([path.ids for path in paths])
         scores = np.empty(ids.shape)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,15 +14,15 @@ from torch.overrides import TorchFunctionMode
 
 from basewise.errors import CapabilityError
 from basewise.explainers.count import Count, exactly
-from basewise.explainers.gradient import Found, Gradient, averaged
+from basewise.explainers.gradient import Found, Gradient, Mean
 from basewise.explainers.path import Path, Walker, nodes, weights_of
-from basewise.explainers.references import ShuffledReference, Starts, is_one_hot, shares
+from basewise.explainers.references import ShuffledReference, Starts, in_parts, is_one_hot, shares
 from basewise.models.batch import Batch
 from basewise.models.evaluator import check_finite
 from basewise.models.gradient import frozen, value_at
 from basewise.models.streaming import whole
 from basewise.registry import component
-from basewise.types import Kind, Record, Tokens
+from basewise.types import Floats, Kind, Record, Tokens
 
 if TYPE_CHECKING:
     from basewise.models.model import Model
@@ -44,7 +45,8 @@ class DeepLift(Gradient):
     Several references are averaged (DeepLIFT/SHAP, Lundberg & Lee 2017); the standard error is
     that of the mean over references, extras say how much they disagree (see
     `explainers.sensitivity`), and the hypothetical scores (b, 4) are what each base would have
-    scored with the same multipliers.
+    scored with the same multipliers. References are drawn and walked a few at a time, so memory
+    does not grow with them, but for the score that each gives to every base, which is compared.
 
     Attributes
     ----------
@@ -66,16 +68,33 @@ class DeepLift(Gradient):
             )
         return self.reference.embedded(record, tokens, x, model, rng)
 
+    def starts(
+        self,
+        record: Record,
+        tokens: Tokens,
+        x: Tensor,
+        model: Model,
+        rng: np.random.Generator,
+        most: int,
+    ) -> Iterator[tuple[Tensor, Floats]]:
+        for reference in in_parts(self.reference, most):
+            part = replace(self, reference=reference)
+            yield part.start(record, tokens, x, model, rng), np.empty(0)
+
     def rows(self) -> Count:
         return exactly(2 * self.reference.draws)
 
-    def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
-        multipliers, values = carried_back(walker, paths)
-        of = shares(self.reference)
-        return [
-            averaged(path, each, float(value[0, 0]), value[:, 1].numpy(), value.numel(), of)
-            for path, each, value in zip(paths, multipliers, values, strict=True)
-        ]
+    def find(self, walker: Walker, parts: Iterable[Sequence[Path]]) -> list[Found]:
+        means: list[Mean] = []
+        for paths in parts:
+            multipliers, values = carried_back(walker, paths)
+            if not means:
+                of, outputs = shares(self.reference), values[:, 0, 0].tolist()
+                means = [Mean(path.x, self.reference.draws, of) for path in paths]
+            for mean, path, each, value in zip(means, paths, multipliers, values, strict=True):
+                mean.add(path, each, value[:, 1].numpy())
+        rows = 2 * self.reference.draws
+        return [mean.found(output, rows) for mean, output in zip(means, outputs, strict=True)]
 
 
 def carried_back(walker: Walker, paths: Sequence[Path]) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -26,9 +27,10 @@ from basewise.types import Attribution, Bools, Floats, Kind, Record, Target, Tok
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
-__all__ = ["Found", "Gradient", "averaged", "contributions", "corrected"]
+__all__ = ["Found", "Gradient", "Mean", "contributions", "corrected"]
 
 MOST_RECORDS, MOST_BYTES = 64, 1 << 26  # of paths that are walked side by side
+PARTS = 4  # a record's paths are made and walked in parts of at most this share of those bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +74,24 @@ class Gradient(ABC):
     ) -> Tensor:
         """Where the paths to the embedding x (t, e) start, (d, t, e)."""
 
-    def places(self, rng: np.random.Generator) -> Floats:
-        """One place on each line, (d,), where the method needs them."""
-        return np.empty(0)
+    def starts(
+        self,
+        record: Record,
+        tokens: Tokens,
+        x: Tensor,
+        model: Model,
+        rng: np.random.Generator,
+        most: int,
+    ) -> Iterator[tuple[Tensor, Floats]]:
+        """Where paths start, and one place on each, (d,), where the method needs them.
+
+        All at once; or, where only their sums are wanted, in parts of about `most`.
+        """
+        yield self.start(record, tokens, x, model, rng), np.empty(0)
 
     @abstractmethod
-    def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
-        """What the method finds on sequences of one width, with d references each."""
+    def find(self, walker: Walker, parts: Iterable[Sequence[Path]]) -> list[Found]:
+        """What the method finds on sequences of one width, the paths to each in parts."""
 
     @property
     def meaning(self) -> Kind:
@@ -106,7 +119,8 @@ class Gradient(ABC):
         done: dict[int, Attribution] = {}
         walker, settings = Walker(model, target), settings_of(self)
         for block in self._blocks(model, records, target, seed):
-            found = self.find(walker, [path for _, _, path in block])
+            parts = zip(*(paths for _, _, paths in block), strict=True)
+            found = self.find(walker, parts)
             for (i, tokens, _), one in zip(block, found, strict=True):
                 bases = tokens.spans[:, 1] > tokens.spans[:, 0]
                 compared = {}
@@ -136,10 +150,10 @@ class Gradient(ABC):
 
     def _blocks(
         self, model: Model, records: Sequence[Record], target: Target, seed: int
-    ) -> Iterator[list[tuple[int, Tokens, Path]]]:
+    ) -> Iterator[list[tuple[int, Tokens, Iterator[Path]]]]:
         """Paths of records of one width, as many as may be held at once."""
         widths = [len(tokens_of(model, record)) for record in records]
-        block: list[tuple[int, Tokens, Path]] = []
+        block: list[tuple[int, Tokens, Iterator[Path]]] = []
         held = 0
         for i in sorted(range(len(records)), key=widths.__getitem__):
             if block and (
@@ -148,21 +162,25 @@ class Gradient(ABC):
                 yield block
                 block, held = [], 0
             tokens = tokens_of(model, records[i])  # again: those of all take 24 bytes a base
-            path = self._path(model, records[i], tokens, target, seed)
-            block.append((i, tokens, path))
-            held += path.x.nbytes + path.references.nbytes
+            paths = self._paths(model, records[i], tokens, target, seed)
+            first = next(paths)
+            block.append((i, tokens, chain([first], paths)))
+            held += first.x.nbytes + first.references.nbytes
+            del first
         if block:
             yield block
 
-    def _path(
+    def _paths(
         self, model: Model, record: Record, tokens: Tokens, target: Target, seed: int
-    ) -> Path:
+    ) -> Iterator[Path]:
         ids = torch.from_numpy(tokens.ids).to(model.device)
         x = embed(model, Batch(ids[None], None))[0]
         rng = random_numbers(seed, record.id, Registry.name_of(self))
-        start = self.start(record, tokens, x, model, rng)
-        weights = model.weights(target, [tokens.spans], len(tokens))
-        return Path(ids, x, start, self.places(rng), None if weights is None else weights[0])
+        found = model.weights(target, [tokens.spans], len(tokens))
+        weights = None if found is None else found[0]
+        most = max(MOST_BYTES // PARTS // x.nbytes, 1)
+        for references, places in self.starts(record, tokens, x, model, rng, most):
+            yield Path(ids, x, references, places, weights)
 
 
 def _at(bases: Bools, values: Floats | None) -> Floats | None:
@@ -188,47 +206,87 @@ def corrected(gradient: Tensor, model: Model, centred: bool) -> Floats:
     return channels - channels.mean(1, keepdims=True) if centred else channels
 
 
-def averaged(
-    path: Path,
-    gradients: Tensor,
-    output: float,
-    baselines: Floats,
-    rows: int,
-    shares: Floats | None = None,
-    signed: bool = True,
-) -> Found:
-    """Scores as the mean over several references.
+class Mean:
+    """Scores as the mean over several lines to one sequence, a few of them at a time.
 
     Parameters
     ----------
-    gradients : (d, t, e) Tensor
-        Averages of the gradient along the line from each start.
-    baselines : (d,)
-        The target at each start.
+    x : (t, e) Tensor
+        The sequence.
+    draws : int
+        Lines, all in all.
     shares : (m, d) or None
-        How much each start counts in each reference; None where all are of one distribution.
-    signed : bool
-        Whether channels are summed, or their magnitudes.
+        How much each line counts in each reference; None where all are of one distribution.
+        What each reference gives is kept where they are to be compared, (m, t).
     """
-    d = len(gradients)
-    of = np.eye(d) if shares is None else shares
-    counts = torch.as_tensor(of.mean(0), dtype=gradients.dtype, device=gradients.device)
-    mean, hypothetical = torch.zeros_like(path.x), torch.zeros_like(path.x)
-    sums = gradients.new_empty(gradients.shape[:2])
-    for i, channels in enumerate(contributions(path, gradients)):
-        mean += counts[i] * channels
-        sums[i] = channels.sum(1)
-        r, g = path.references[i], gradients[i]
-        hypothetical += counts[i] * (g - (r * g).sum(1, keepdim=True))
-    scores = mean.sum(1) if signed else mean.abs().sum(1)
-    each = of @ sums.double().cpu().numpy()
-    several = signed and len(each) > 1
-    return Found(
-        scores=scores.double().cpu().numpy(),
-        output=output,
-        baseline=float(of.mean(0) @ baselines),
-        evaluations=rows,
-        standard_error=each.std(0, ddof=1) / np.sqrt(len(each)) if several else None,
-        hypothetical=hypothetical.double().cpu().numpy(),
-        by_reference=each if several and shares is not None else None,
-    )
+
+    def __init__(self, x: Tensor, draws: int, shares: Floats | None = None):
+        self._counts = np.full(draws, 1 / draws) if shares is None else shares.mean(0)
+        self._channels, self._hypothetical = torch.zeros_like(x), torch.zeros_like(x)
+        self._shares = shares
+        self._each = np.zeros((0 if shares is None else len(shares), len(x)))
+        self._middle, self._squares = np.zeros(len(x)), np.zeros(len(x))  # of the lines so far
+        self._baselines: list[float] = []
+
+    def add(self, path: Path, gradients: Tensor, baselines: Floats) -> None:
+        """Lines from further references (d, t, e).
+
+        Parameters
+        ----------
+        gradients : (d, t, e) Tensor
+            Averages of the gradient along each.
+        baselines : (d,)
+            The target at each start.
+        """
+        before = len(self._baselines)
+        self._baselines += baselines.tolist()
+        some = slice(before, len(self._baselines))
+        counts = torch.as_tensor(self._counts[some], dtype=gradients.dtype, device=gradients.device)
+        sums = gradients.new_empty(gradients.shape[:2])
+        for i, channels in enumerate(contributions(path, gradients)):
+            self._channels += counts[i] * channels
+            sums[i] = channels.sum(1)
+            r, g = path.references[i], gradients[i]
+            self._hypothetical += counts[i] * (g - (r * g).sum(1, keepdim=True))
+        scores = sums.double().cpu().numpy()
+        if self._shares is None:
+            self._spread(scores, before)
+        else:
+            self._each += self._shares[:, some] @ scores
+
+    def _spread(self, scores: Floats, before: int) -> None:
+        """Mean and squared deviations with some more lines (Chan, Golub & LeVeque 1979)."""
+        middle, n = scores.mean(0), len(scores)
+        apart, share = middle - self._middle, n / (before + n)
+        self._squares += ((scores - middle) ** 2).sum(0) + apart**2 * before * share
+        self._middle += apart * share
+
+    def found(self, output: float, rows: int, signed: bool = True) -> Found:
+        """What was found.
+
+        Parameters
+        ----------
+        output : float
+            The target at the sequence.
+        rows : int
+            Evaluations.
+        signed : bool
+            Whether channels are summed, or their magnitudes.
+        """
+        scores = self._channels.sum(1) if signed else self._channels.abs().sum(1)
+        n, error = len(self._baselines), None
+        if self._shares is not None:
+            n, variance = len(self._each), self._each.var(0, ddof=1) if len(self._each) > 1 else 0
+        else:
+            variance = self._squares / max(n - 1, 1)
+        if signed and n > 1:
+            error = np.sqrt(variance) / np.sqrt(n)
+        return Found(
+            scores=scores.double().cpu().numpy(),
+            output=output,
+            baseline=float(np.average(self._baselines, weights=self._counts)),
+            evaluations=rows,
+            standard_error=error,
+            hypothetical=self._hypothetical.double().cpu().numpy(),
+            by_reference=self._each if error is not None and self._shares is not None else None,
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -45,7 +45,8 @@ class InputXGradient(Gradient):
     def rows(self) -> Count:
         return exactly(1)
 
-    def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
+    def find(self, walker: Walker, parts: Iterable[Sequence[Path]]) -> list[Found]:
+        (paths,) = parts
         gradients, values = walker.integrate(paths, np.ones(1), np.ones(1))
         found = []
         for path, gradient, value in zip(

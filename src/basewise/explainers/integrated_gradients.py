@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from basewise.explainers.count import Count
-from basewise.explainers.gradient import Found, Gradient, averaged, contributions
+from basewise.explainers.gradient import Found, Gradient, Mean, contributions
 from basewise.explainers.path import Path, Rule, Walker, nodes, refinement
 from basewise.explainers.references import Several, ShuffledReference, Starts, shares
 from basewise.registry import component
@@ -81,7 +81,8 @@ class IntegratedGradients(Gradient):
             return Count(draws * (tries[-1] + 1), len(tries) == 1)
         return Count(draws * sum(tries) + 1 + draws, len(tries) == 1)
 
-    def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
+    def find(self, walker: Walker, parts: Iterable[Sequence[Path]]) -> list[Found]:
+        (paths,) = parts
         at, weight = nodes(self.rule, self.steps)
         gradients, values = walker.integrate(paths, at, weight)
         draws, rows = values.shape[1], values[0].numel()
@@ -136,6 +137,7 @@ class _Walk:
         return float((np.abs(self.gaps) / np.maximum(np.abs(gains), 1.0)).max())
 
     def found(self, signed: bool) -> Found:
-        ends = self.output, self.baselines, self.rows
-        found = averaged(self.path, self.gradients, *ends, self.shares, signed)
+        mean = Mean(self.path.x, len(self.baselines), self.shares)
+        mean.add(self.path, self.gradients, self.baselines)
+        found = mean.found(self.output, self.rows, signed)
         return replace(found, extras={"steps": float(self.steps), "gap": float(self.gaps.mean())})

@@ -6,6 +6,8 @@ in embedding space, one row per draw; special tokens stay as they are in the seq
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -37,6 +39,7 @@ __all__ = [
     "Uniform",
     "Zero",
     "bases_only",
+    "in_parts",
     "is_one_hot",
     "shares",
 ]
@@ -262,6 +265,20 @@ class Several:
         self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
     ) -> Tensor:
         return torch.cat([one.embedded(record, tokens, x, model, rng) for one in self.of])
+
+
+def in_parts(reference: Reference, most: int) -> Iterator[Reference]:
+    """References that together give the same starts, few at a time where they are drawn."""
+    if reference.draws <= most:
+        yield reference
+    elif isinstance(reference, Several):
+        for one in reference.of:
+            yield from in_parts(one, most)
+    elif isinstance(reference, ShuffledReference):
+        for start in range(0, reference.draws, most):
+            yield replace(reference, draws=min(most, reference.draws - start))
+    else:
+        yield reference
 
 
 def shares(reference: Reference) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -52,7 +52,8 @@ class Saliency(Gradient):
     def rows(self) -> Count:
         return exactly(1)
 
-    def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
+    def find(self, walker: Walker, parts: Iterable[Sequence[Path]]) -> list[Found]:
+        (paths,) = parts
         gradients, values = walker.integrate(paths, np.ones(1), np.ones(1))
         found = []
         for gradient, value in zip(gradients[:, 0], values[:, 0, 0].tolist(), strict=True):

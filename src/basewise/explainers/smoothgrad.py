@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from basewise.explainers.path import Path, Walker
 from basewise.explainers.references import bases_only
 from basewise.explainers.saliency import Magnitude, magnitude
 from basewise.registry import component
-from basewise.types import Kind, Record, Tokens
+from basewise.types import Floats, Kind, Record, Tokens
 
 if TYPE_CHECKING:
     from basewise.models.model import Model
@@ -58,14 +59,31 @@ class SmoothGrad(Gradient):
         drawn = rng.normal(0, width, (self.draws, *x.shape))
         return bases_only(x + torch.from_numpy(drawn).to(x), x, tokens)
 
+    def starts(
+        self,
+        record: Record,
+        tokens: Tokens,
+        x: Tensor,
+        model: Model,
+        rng: np.random.Generator,
+        most: int,
+    ) -> Iterator[tuple[Tensor, Floats]]:
+        for start in range(0, self.draws, most):
+            part = replace(self, draws=min(most, self.draws - start))
+            yield part.start(record, tokens, x, model, rng), np.empty(0)
+
     def rows(self) -> Count:
         return exactly(1 + self.draws)
 
-    def find(self, walker: Walker, paths: Sequence[Path]) -> list[Found]:
-        gradients, _ = walker.integrate(paths, np.zeros(1), np.ones(1))  # at the noisy copies
+    def find(self, walker: Walker, parts: Iterable[Sequence[Path]]) -> list[Found]:
+        sums: list[Tensor] = []
+        for paths in parts:
+            gradients, _ = walker.integrate(paths, np.zeros(1), np.ones(1))  # at the noisy copies
+            more = gradients.sum(1)
+            sums = [a.add_(b) for a, b in zip(sums, more, strict=True)] if sums else list(more)
         found = []
-        for gradient, output in zip(gradients.mean(1), walker.outputs(paths), strict=True):
-            channels = corrected(gradient, walker.model, self.centred)
+        for total, output in zip(sums, walker.outputs(paths), strict=True):
+            channels = corrected(total / self.draws, walker.model, self.centred)
             found.append(
                 Found(
                     scores=magnitude(channels, self.aggregate),

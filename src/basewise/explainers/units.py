@@ -151,9 +151,9 @@ def disjoint(units: Ints, record: Record) -> Ints:
     """
     length = len(record.sequence)
     starts, ends = units[:, 0], units[:, 1]
-    if len(units) and starts[0] >= 0 and ends[-1] <= length and (starts < ends).all():
-        if (starts[1:] >= ends[:-1]).all():  # as most come; the rest of this costs
-            return units
+    inside = len(units) and starts[0] >= 0 and ends[-1] <= length
+    if inside and (starts < ends).all() and (starts[1:] >= ends[:-1]).all():
+        return units  # as most come; the rest of this costs
     if not len(units):
         raise DataError(f"Record {record.id!r} ({length} bases) has no units to switch off.")
     wrong = (starts < 0) | (starts >= ends) | (ends > length)
