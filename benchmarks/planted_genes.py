@@ -262,9 +262,7 @@ def main() -> None:
     for kind in SETS[1:]:
         own = [r for r in rows if r[4] == kind and r[3] == 0]
         share = wilson(sum(r[6] < LEVEL for r in own), len(own))
-        print(
-            f"{kind}, all rows: {share.value:.3f} [{share.low:.3f}, {share.high:.3f}], n = {share.n}"
-        )
+        print(f"{kind}, all rows: {share}")
     passed, used = time.perf_counter() - begin, time.process_time() - spent
     print(f"{passed:.0f} s, {used:.0f} s of processor time")
     if args.out:

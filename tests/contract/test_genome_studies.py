@@ -221,7 +221,7 @@ def test_tables_of_a_genome(windows_run):
 def test_the_report_says_what_one_genome_cannot_show(windows_run):
     page = write_report(windows_run.folder).read_text(encoding="utf-8")
     assert "Only one genome was learned as yes, rich." in page
-    assert "unseen was never seen in training" in page
+    assert "Never seen in training: unseen (no; cnn calls" in page
     assert "<h2" in page
     assert SECTIONS.build("genomes").render(windows_run) is not None
     assert SECTIONS.build("conservation").render(windows_run) is None

@@ -9,6 +9,7 @@ import pandas as pd
 
 from basewise.picture.words import (
     NONE,
+    counted,
     listing,
     number,
     p_value,
@@ -48,11 +49,15 @@ def few_genomes(run: Run) -> list[str]:
                 f"about what makes a genome {of['label']}: for that, many genomes of each class "
                 "and of mixed descent are needed, and some of them held out whole."
             )
-    unseen = sorted(map(_plain, one.loc[~one["in_training"], "genome"]))
+    unseen = [
+        f"{_plain(row.genome)} ({row.label}; {row.model} calls {percent(row.share)} of "
+        f"{counted(row.windows, 'window')} {row.target})"
+        for row in rows_of(calls[~calls["in_training"]])
+    ]
     if unseen:
         said.append(
-            f"{listing(unseen)} was never seen in training: how its windows are called is the "
-            "nearest there is to a test on other genomes."
+            f"Never seen in training: {listing(unseen)}. How the windows of such a genome are "
+            "called is the nearest there is to a test on other genomes."
         )
     else:
         said.append(

@@ -67,7 +67,7 @@ def _answer(run: Run) -> tuple[str, ...]:
     said += localisation_sentences(run)
     said += biology_sentences(run, 3, 2)
     said += intervention_sentences(run, 2)
-    said += few_genomes(run)[:1] + set_sentences(run) + conservation_sentences(run)
+    said += few_genomes(run) + set_sentences(run) + conservation_sentences(run)
     said += [sentence for sentence in element_sentences(run) if sentence not in said]
     return tuple(said)
 

@@ -51,7 +51,7 @@ def check(study: Study, records: Mapping[str, Sequence[Record]], root: Path | No
             f"[target] label = {study.target.label!r} is no class of the training "
             f"data; its classes are {', '.join(labels)}."
         )
-    gene_tables.check(study)
+    gene_tables.check(study, root)
     if len(labels) < 2:
         raise DataError(
             f"All {len(records['train']):,} training records are {labels[0]!r}; "

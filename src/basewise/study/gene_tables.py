@@ -50,7 +50,7 @@ genome_calls : of every genome, how many of its test windows are predicted the c
 """
 
 
-def check(study: Study) -> None:
+def check(study: Study, root: Path | None) -> None:
     """Refuse what the tables could not be made of.
 
     Raises
@@ -59,6 +59,8 @@ def check(study: Study) -> None:
         If the data are not windows of genomes, or the genome has no annotation.
     UnknownName
         If `[data.genomes]` has no such genome.
+    DataError
+        If the annotation is not one of the genome, or a list of genes cannot be read.
     """
     settings = study.genes
     if settings is None:
@@ -72,6 +74,9 @@ def check(study: Study) -> None:
             f"[genes] genome = {settings.genome!r}: [data.genomes.{settings.genome}] needs an "
             "annotation, a GFF3, GTF or BED."
         )
+    study.data.genomes[settings.genome].annotated(settings.genome, root).genes()
+    for each in settings.sets.values():
+        each.names(root)
 
 
 def files(study: Study, root: Path | None) -> list[Path]:

@@ -7,6 +7,7 @@ Genomes are kept apart by name: a contig is called `genome:contig` in loci and i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -47,12 +48,15 @@ class GenomeFiles:
         The class of its windows.
     split : {"train", "dev", "test"} or None
         Where all of it goes; divided by blocks if None.
+    names : table
+        From names of contigs in the annotation to those in the FASTA, where they differ.
     """
 
     fasta: str
     annotation: str = ""
     label: str = ""
     split: Literal["train", "dev", "test"] | None = None
+    names: dict[str, str] = Field(default_factory=dict)
 
     def open(self, root: Path | None) -> Genome:
         return Genome((root or Path()) / self.fasta)
@@ -67,11 +71,14 @@ class GenomeFiles:
         """
         if not self.annotation:
             raise ConfigError(f"[data.genomes.{name}] needs an annotation: a GFF3, GTF or BED.")
-        lengths = self.open(root).lengths
-        return read_annotation(
-            (root or Path()) / self.annotation,
+        lengths = dict(self.open(root).lengths)
+        # Read by the names of the files, so that errors say these.
+        found = read_annotation((root or Path()) / self.annotation, lengths, names=self.names)
+        return Annotation(
+            found.path,
+            tuple(replace(each, chrom=f"{name}:{each.chrom}") for each in found.features),
             {f"{name}:{contig}": b for contig, b in lengths.items()},
-            names={contig: f"{name}:{contig}" for contig in lengths},
+            frozenset(f"{name}:{contig}" for contig in found.circular),
         )
 
 
