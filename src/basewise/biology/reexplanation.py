@@ -81,7 +81,7 @@ def reexplain_without(
         What is removed together, by name.
     regions : sequence of Feature
         What is scored. Those that share a base with a group are left out for it.
-    explainer : str or component
+    explainer : str, table or component
         As for `basewise.explain`.
     target : str or Target
     how : {"shuffle", "mask", "sample"}

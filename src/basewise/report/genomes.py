@@ -31,6 +31,7 @@ _NULLS = {
     "all shifts": "all circular shifts",
     "matched": "places of the same length and G+C",
 }
+_SHORT = {"shift": "shifts", "all shifts": "all shifts", "matched": "like places"}
 
 
 def few_genomes(run: Run) -> list[str]:
@@ -104,7 +105,7 @@ def _calls(run: Run) -> list[Block]:
     for of, own in groups(calls, ("model",)):
         rows = [
             Row(
-                f"{_plain(row.genome)} ({row.label}{'' if row.in_training else ', never seen'})",
+                f"{_plain(row.genome)}{'' if row.in_training else ', never seen'}",
                 (Dot(row.share, row.low, row.high, "up" if row.label == target else "muted"),),
                 said=f"{percent(row.share)} of {quantity(row.windows)}",
             )
@@ -116,7 +117,8 @@ def _calls(run: Run) -> list[Block]:
                 intervals(rows, f"share of windows called {target}"),
                 f"Share of the test windows of each genome that {of['model']} calls {target}.",
                 f"Share of the test windows of each genome that are called {target}, with Wilson's "
-                "95 % interval. Blocks of these windows were held out; a genome that was never "
+                f"95 % interval; blue: genomes of {target}. Blocks of these windows were held "
+                "out; a genome that was never "
                 "seen was held out whole.",
             )
         )
@@ -157,15 +159,24 @@ def _sets(run: Run) -> list[Block]:
     sets = having(run.genes("region_sets"), "model", "explainer", "set", "null", "p", "q")
     if sets.empty:
         return []
-    rows = [
-        (
-            _plain(row.set), str(row.model), str(row.explainer), _NULLS.get(row.null, row.null),
-            quantity(row.listed), quantity(row.missing), quantity(row.genes),
-            number(row.observed), number(row.expected), number(row.effect),
-            p_value(row.p, "") if not row.reason else NONE,
-            p_value(row.q, "") if not row.reason else NONE,
+    tables = [
+        Table(
+            f"Sets of genes, {of['model']} by {of['explainer']}: listed names, those that no gene "
+            "of the annotation has, genes with a score; mean score of the set less that of other "
+            "genes, here and by the null, the effect in standard deviations of the null; q by "
+            "Benjamini and Hochberg over the sets of one null.",
+            ("Set", "Against", "Listed", "Missing", "Scored", "Difference", "Null", "Effect", "q"),
+            [
+                (
+                    _plain(row.set), _SHORT.get(row.null, row.null), quantity(row.listed),
+                    quantity(row.missing), quantity(row.genes), number(row.observed),
+                    number(row.expected), number(row.effect),
+                    NONE if row.reason else p_value(row.q, ""),
+                )
+                for row in rows_of(own)
+            ],
         )
-        for row in rows_of(sets)
+        for of, own in groups(sets, ("model", "explainer"))
     ]  # fmt: skip
     return [
         SubHeading("Sets of genes"),
@@ -177,14 +188,8 @@ def _sets(run: Run) -> list[Block]:
             "Only genes under explained windows have a score."
         ),
         Bullets(tuple(set_sentences(run))),
-        Table(
-            "Sets of genes by model, explainer and null; q by Benjamini and Hochberg over the "
-            "sets of one null. Names that no gene of the annotation has are missing.",
-            ("Set", "Model", "Explainer", "Against", "Listed", "Missing", "Scored", "Difference",
-             "By the null", "Effect (SD)", "p", "q"),
-            rows,
-        ),
-    ]  # fmt: skip
+        *tables,
+    ]
 
 
 def _kinds(run: Run) -> list[Block]:
@@ -205,7 +210,8 @@ def _kinds(run: Run) -> list[Block]:
         Table(
             "Mean score of all bases of a kind of region against circular shifts. A kind that "
             "differs in composition differs here.",
-            ("Kind", "Model", "Explainer", "Regions", "Bases", "Mean", "By shifts", "Effect (SD)",
+            ("Kind", "Model", "Explainer", "Regions", "Scored bases", "Mean", "By shifts",
+             "Effect (SD)",
              "q"),
             rows,
         ),
