@@ -21,7 +21,13 @@ def subsets(sizes: Ints, u: int, rng: np.random.Generator) -> Bools:
 
 
 def fit_pairs(
-    half: Bools, gains: Floats, weights: Floats, drawn: Floats, total: float | None = None
+    half: Bools,
+    gains: Floats,
+    weights: Floats,
+    drawn: Floats,
+    total: float | None = None,
+    *,
+    left_out: bool = False,
 ) -> tuple[Floats, Floats]:
     """Scores that fit complement pairs best by weighted squares.
 
@@ -40,6 +46,8 @@ def fit_pairs(
         kind are there; between them, the share of its kind that was not drawn.
     total : float, optional
         What the scores have to sum to.
+    left_out : bool
+        Gains are what fits to the other pairs missed: as large as for new pairs already.
 
     Returns
     -------
@@ -58,11 +66,19 @@ def fit_pairs(
         ones = inverse.sum(1)
         scores += ones * (total - scores.sum()) / ones.sum()
         inverse -= np.outer(ones, ones) / ones.sum()
-    return scores, sandwich(signs, gains - signs @ scores, weights, drawn, inverse)
+    return scores, sandwich(
+        signs, gains - signs @ scores, weights, drawn, inverse, left_out=left_out
+    )
 
 
 def sandwich(
-    signs: Floats, residual: Floats, weights: Floats, drawn: Floats, inverse: Floats
+    signs: Floats,
+    residual: Floats,
+    weights: Floats,
+    drawn: Floats,
+    inverse: Floats,
+    *,
+    left_out: bool = False,
 ) -> Floats:
     """Standard errors, (u,), that drawing leaves in a weighted fit (White 1980).
 
@@ -80,8 +96,10 @@ def sandwich(
     some = drawn > 0
     pull = signs[some].astype(np.float32) @ inverse.astype(np.float32)
     noise = (weights * residual)[some] ** 2 * drawn[some]
-    spare = max(1 - len(inverse) / len(signs), 1e-3)
-    return np.asarray(np.sqrt(noise @ np.square(pull, out=pull) / spare))
+    if not left_out:
+        leverage = weights[some] * np.einsum("ij,ij->i", pull, signs[some])
+        noise /= np.maximum(1 - leverage, 1e-3)
+    return np.asarray(np.sqrt(noise @ np.square(pull, out=pull)))
 
 
 def solver(gram: Floats) -> Callable[[Floats], Floats]:

@@ -39,10 +39,10 @@ class LeverageShap(Stoppable):
         Coalitions asked for beside the two ends, at least 3 per unit; None means
         `2 * units + 2048`.
     adjusted : bool
-        Take a fitted surrogate of interactions of three units off the values first and add its
-        own Shapley values, known exactly, afterwards (regression adjustment, Witter, Liu &
-        Musco 2025, arXiv 2506.11849). Smaller errors for the same evaluations (docs/benchmarks.md),
-        at microseconds of arithmetic for each, more the more there are.
+        Take a fitted surrogate of what bends and of interactions of three units off the values
+        first and add its own Shapley values, known exactly, afterwards (regression adjustment,
+        Witter, Liu & Musco 2025, arXiv 2506.11849). Smaller errors for the same evaluations
+        (docs/benchmarks.md), at microseconds of arithmetic for each, more the more there are.
     """
 
     kind: ClassVar[Kind] = "additive"
@@ -76,7 +76,8 @@ class LeverageShap(Stoppable):
             known, missed = surrogate(half, gains, scores, total, rng)
             # What the surrogate misses does not vanish as the drawn become all there are.
             some = (rest > 0).astype(float)
-            more, error = fit_pairs(half, missed, weights, some, total - float(known.sum()))
+            left = total - float(known.sum())
+            more, error = fit_pairs(half, missed, weights, some, left, left_out=True)
             scores = known + more
         return Estimate(scores, error)
 

@@ -1,15 +1,17 @@
-"""A surrogate of a game's interactions of three units, and its exact Shapley values.
+"""A surrogate of what a game's gains hold beside scores, and its exact Shapley values.
 
 Complement pairs cancel interactions of even order, so what disturbs a fit of Shapley values is
-of odd order, and three units are the first of them. There are too many triples to fit one by
-one; a Gaussian process over all of them needs no more than the products of coalitions, and its
-Shapley values are known in closed form: each unit of a product of three gets a third of it.
-Taken off the gains before they are fitted, it leaves less to err by (control variates of a
-fitted function: Witter, Liu & Musco 2025, arXiv 2506.11849).
+of odd order. Two kinds of it are learned by one Gaussian process: what changes smoothly with how
+much the units present are worth together, as where a model decides or saturates, in waves along
+that sum; and products of three units, of which there are too many to fit one by one. A Gaussian
+process over all of them needs no more than the products of coalitions, and its Shapley values
+are known in closed form. Taken off the gains before they are fitted, it leaves less to err by
+(control variates of a fitted function: Witter, Liu & Musco 2025, arXiv 2506.11849).
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +24,12 @@ __all__ = ["Prior", "surrogate"]
 
 Signs = NDArray[np.float32]  # 1 where a unit is present, -1 where it is absent
 
+LEARNED = 512  # pairs that teach it along which scores to look
 FITTED = 2048  # most pairs it is fitted to: the time grows with the third power
 NOISE = 0.05  # variance that is not of its kind, beside the amounts of the prior
+WAVES = 12  # along each sum
+LENGTH = 0.5  # along which they are alike, in spreads of the sum
+NODES = 32  # of half of a rule, at most: exact for games of up to four times as many units
 FLOOR = 0.1  # scale of a unit without a score, beside the mean score
 
 
@@ -31,21 +37,21 @@ class Prior(NamedTuple):
     """How much of which kind a game's gains are expected to hold, as variances.
 
     `alike`: products of three units, all of the same size. `scaled`: products of three units
-    in the size of their scores, since what matters alone matters together. `numbers`: scores
-    that change with the square of how many units are present beyond those absent. `levels`:
-    scores that change with the square of how much they are worth by themselves, as all do
-    where the model saturates. `scores`: what the first fit missed. Errors hardly depend on the
-    amounts.
+    in the size of their scores, since what matters alone matters together. `levels`: waves along
+    how much the units present are worth by themselves, as where the model saturates or decides.
+    `leveled`, `numbered`: scores that change in waves along that, and along how many units are
+    present. `scores`: what the first fit missed. Errors hardly depend on the amounts.
     """
 
     scale: Signs  # (u,), of mean square 1
-    number: Bend
-    level: Bend
+    number: Waves
+    level: Waves
     alike: float = 0.5
     scaled: float = 0.5
-    numbers: float = 0.3
-    levels: float = 0.1
-    scores: float = 10.0
+    levels: float = 0.5
+    leveled: float = 0.3
+    numbered: float = 0.5
+    scores: float = 30.0
 
     @classmethod
     def of(cls, signs: Signs, scores: Floats) -> Prior:
@@ -53,71 +59,101 @@ class Prior(NamedTuple):
         ones = np.ones(len(scores))
         some = scores if scores.any() else ones
         size = np.abs(some) + FLOOR * np.abs(some).mean()
-        return cls(_normal(size), Bend.along(ones, signs), Bend.along(some, signs))
+        return cls(_normal(size), Waves.along(ones, signs), Waves.along(some, signs))
 
     def covariance(self, a: Signs, b: Signs) -> Signs:
         """Of gains at coalitions (n, u) and (m, u), (n, m)."""
         u, scale = a.shape[1], self.scale
+        scaled = np.float32((self.scaled / 6 / _all_triples(scale)) ** (1 / 3)) * scale
+        (odd, even), (odd_b, even_b) = self._features(a), self._features(b)
         product = a @ b.T
         found = product * product
         found -= 3 * u - 2
         found *= self.alike / 6 / _all_triples(np.ones_like(scale))
-        for bend, amount in ((self.number, self.numbers), (self.level, self.levels)):
-            found += np.outer(amount / u * bend.of(a), bend.of(b))
         found += self.scores / u
+        found += even @ even_b.T
         found *= product
-        scaled = self.scaled / 6 / _all_triples(scale)
-        found += (a * (2 * scaled * scale**3)) @ b.T
-        first = (a * scale) @ b.T
-        third = first * first
-        third -= 3 * float((scale**2).sum())
-        third *= first
-        third *= scaled
-        found += third
+        found += np.hstack([odd, a * (2 * scaled**3)]) @ np.hstack([odd_b, b]).T
+        first = (a * scaled) @ b.T
+        np.multiply(first, first, out=product)
+        product -= 3 * float((scaled**2).sum())
+        product *= first
+        found += product
         return found
+
+    def _features(self, signs: Signs) -> tuple[Signs, Signs]:
+        """Waves at coalitions (n, u) that gains, and that scores, change with."""
+        u = signs.shape[1]
+        (sine, cosine), (_, number) = self.level.of(signs), self.number.of(signs)
+        amounts = np.sqrt([self.levels, self.leveled / u, self.numbered / u]).astype(np.float32)
+        return amounts[0] * sine, np.hstack([amounts[1] * cosine, amounts[2] * number])
 
     def shapley(self, weights: Signs, at: Signs) -> Floats:
         """Shapley values, (u,), of the gains `covariance(·, at) @ weights`, (m, u) and (m,)."""
         u = at.shape[1]
         found = self.scores / u * (weights @ at)
-        for bend, amount in ((self.number, self.numbers), (self.level, self.levels)):
-            found = found + amount / u * bend.shapley(np.asarray((weights * bend.of(at)) @ at))
+        sine, cosine = self.level.of(at)
+        moved = self.leveled / u * ((cosine.T * weights) @ at)
+        found = found + self.level.shapley(moved, self.levels * (weights @ sine))
+        moved = self.numbered / u * ((self.number.of(at)[1].T * weights) @ at)
+        found = found + self.number.shapley(moved)
         for scale, amount in ((np.ones_like(self.scale), self.alike), (self.scale, self.scaled)):
             share = amount / _all_triples(scale)
             found = found + share * (weights @ _triples_with(at, scale))
         return np.asarray(found, float)
 
 
-class Bend(NamedTuple):
-    """The square of a weighted sum of signs, standardised: how strongly scores change."""
+class Waves(NamedTuple):
+    """Sines and cosines of a weighted sum of signs, for what changes smoothly along it."""
 
-    weights: Signs  # (u,), of mean square 1
-    mean: float
-    spread: float
+    weights: Signs  # (u,)
+    frequencies: Signs  # (k,)
+    size: Signs  # (k,), of each wave
 
     @classmethod
-    def along(cls, weights: Floats, signs: Signs) -> Bend:
-        """With mean 0 and variance 1 over coalitions (m, u)."""
-        normal = _normal(weights)
-        square = (signs @ normal) ** 2
-        return cls(normal, float(square.mean()), float(square.std()) or 1.0)
+    def along(cls, weights: Floats, signs: Signs) -> Waves:
+        """As a Gaussian process with a length of `LENGTH` spreads of the sum over coalitions."""
+        spread = float(np.sqrt(np.mean((signs @ weights.astype(np.float32)) ** 2))) or 1.0
+        normal = np.asarray(weights / spread, np.float32)
+        reach = float(np.abs(signs @ normal).max()) or 1.0
+        frequencies = np.pi / 1.5 / reach * np.arange(1, WAVES + 1)
+        size = np.exp(-((LENGTH * frequencies) ** 2) / 4)
+        size /= np.sqrt((size**2).sum() / 2)
+        return cls(normal, frequencies.astype(np.float32), size.astype(np.float32))
 
-    def of(self, signs: Signs) -> Signs:
-        """At coalitions (n, u), (n,)."""
-        return np.asarray(((signs @ self.weights) ** 2 - self.mean) / self.spread, np.float32)
+    def of(self, signs: Signs) -> tuple[Signs, Signs]:
+        """Sines and cosines at coalitions (n, u), (n, k) each."""
+        angle = np.outer(signs @ self.weights, self.frequencies)
+        return np.sin(angle) * self.size, np.cos(angle) * self.size
 
-    def shapley(self, c: Signs | Floats) -> Floats:
-        """Shapley values, (u,), of gains that are scores, (u,), times this.
+    def shapley(self, cosines: Signs | Floats, sines: Signs | Floats | float = 0.0) -> Floats:
+        """Shapley values, (u,), of gains that are `sines`, (k,), and scores `cosines`, (k, u).
 
-        Multiplied out, a sum of single signs and of products of three.
+        A unit's value is its mean effect where all others are present with the same chance,
+        over all chances (Owen 1972); the mean of a wave is then a product over units.
         """
-        w, c = self.weights.astype(float), c.astype(float)
-        both = c * w
-        alone = c * (w @ w - self.mean) + 2 * w * (both.sum() - both)
-        others = w.sum() - w
-        pairs = (others**2 - (w @ w - w**2)) / 2
-        mixed = (c.sum() - c) * others - (both.sum() - both)
-        return np.asarray((alone + 2 / 3 * (c * pairs + w * mixed)) / self.spread)
+        chance, share = _chances(len(self.weights))
+        angle = np.outer(self.frequencies, self.weights).astype(float)
+        sine, cosine = np.sin(angle), np.cos(angle)
+        wave = cosine + 1j * chance * sine  # (chances, k, u), as what follows: means of a unit's
+        signed = chance * cosine + 1j * sine
+        others = share * wave.prod(2, keepdims=True) / wave
+        tilt = self.size[:, None] * cosines
+        moved = tilt * signed / wave
+        moved = moved.sum(2, keepdims=True) - moved
+        own = tilt * cosine + (self.size * sines)[:, None] * sine
+        return np.asarray((own * others.real - sine * (others * moved).imag).sum((0, 1)))
+
+
+@lru_cache(maxsize=64)
+def _chances(u: int) -> tuple[Floats, Floats]:
+    """How much likelier present than absent, and shares of it, (n, 1, 1) each: Gauss-Legendre.
+
+    The half of the rule that is positive: the rest is conjugate.
+    """
+    n = min(u // 4 + 1, NODES)
+    chance, share = np.polynomial.legendre.leggauss(2 * n)
+    return chance[n:, None, None], share[n:, None, None]
 
 
 def _normal(weights: Floats) -> Signs:
@@ -165,23 +201,26 @@ def surrogate(
     """
     m, u = half.shape
     signs = np.where(half, np.float32(1), np.float32(-1))
-    rest = gains - signs @ scores
-    size = float(np.sqrt(np.mean(rest**2) / max(1 - u / m, 0.2)))
-    if size <= 1e-9 * float(np.abs(gains).max()):
-        return scores, rest
-    some = np.sort(rng.permutation(m)[:FITTED]) if m > FITTED else np.arange(m)
-    prior = Prior.of(signs, scores)
-    at = np.concatenate([signs[some], np.ones((1, u), np.float32)])
-    known = (np.append(rest[some], total - scores.sum()) / size).astype(np.float32)
-    covariance = prior.covariance(at, at)
-    covariance.flat[:: len(at) + 1] += NOISE
-    factor, _ = lapack.spotrf(covariance, lower=True, overwrite_a=True)
-    weights, _ = lapack.spotrs(factor, known, lower=True)
-    inverse, _ = lapack.spotri(factor, lower=True, overwrite_c=True)
+    order = rng.permutation(m)
+    for most in (LEARNED, FITTED):  # the second along the scores that the first has found
+        rest = gains - signs @ scores
+        size = float(np.sqrt(np.mean(rest**2) / max(1 - u / m, 0.2)))
+        if size <= 1e-9 * float(np.abs(gains).max()):
+            return scores, rest
+        some = np.sort(order[:most])
+        prior = Prior.of(signs, scores)
+        at = np.concatenate([signs[some], np.ones((1, u), np.float32)])
+        known = (np.append(rest[some], total - scores.sum()) / size).astype(np.float32)
+        covariance = prior.covariance(at, at)
+        covariance.flat[:: len(at) + 1] += NOISE
+        factor, _ = lapack.spotrf(covariance, lower=True, overwrite_a=True)
+        weights, _ = lapack.spotrs(factor, known, lower=True)
+        scores = scores + size * prior.shapley(weights, at)
+    inverse, _ = lapack.strtri(factor, lower=True, overwrite_c=True)
     missed = rest.copy()
-    missed[some] = size * (weights / np.diag(inverse))[:-1]
+    missed[some] = size * (weights / np.einsum("ij,ij->j", inverse, inverse))[:-1]
     if m > len(some):
         others = np.ones(m, bool)
         others[some] = False
         missed[others] -= size * (prior.covariance(signs[others], at) @ weights)
-    return scores + size * prior.shapley(weights, at), missed
+    return scores, missed
