@@ -6,6 +6,7 @@ import pytest
 from basewise.biology.region_scores import (
     MEASURES,
     SCORES,
+    family_wise,
     gene_sets,
     region_scores,
     set_enrichment,
@@ -197,6 +198,40 @@ def test_p_values_of_a_track_without_signal_are_even():
     share = (table[table.measure == "mean"].p < 0.05).mean()
     assert 0.02 <= share <= 0.09
     assert not (table.q < 0.05).any()
+
+
+def test_step_down_is_that_of_an_enumeration():
+    """Against the adjusted p values written out region by region."""
+    track = genome(seed=4)
+    found = family_wise(track, FEATURES, draws=1000)
+    null = np.array(
+        [[measures(track["c"][bases(f, s)], 0)["mean"] for f in FEATURES] for s in range(1, LENGTH)]
+    )
+    here = np.array([measures(track["c"][bases(f)], 0)["mean"] for f in FEATURES])
+    middle, spread = np.nanmean(null, 0), np.nanstd(null, 0)
+    own, drawn = np.abs((here - middle) / spread), np.abs((null - middle) / spread)
+    order = [i for i in np.argsort(-own) if not np.isnan(own[i])]
+    expected, so_far = {}, 0.0
+    for place, i in enumerate(order):
+        highest = np.nanmax(drawn[:, order[place:]], axis=1)
+        so_far = max(so_far, (1 + (highest >= own[i] - 1e-9).sum()) / LENGTH)
+        expected[i] = so_far
+    assert np.isnan(found[4])
+    assert found[:4] == pytest.approx([expected[i] for i in range(4)])
+
+
+def test_step_down_calls_one_region_in_few_tracks_without_any_and_finds_one_that_is():
+    features = [Feature(f"g{at}", "gene", "c", ((at, at + 60),)) for at in range(0, 4000, 80)]
+    any_called, found = 0, 0
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        smooth = np.convolve(rng.normal(size=4000), np.ones(20) / np.sqrt(20), "same")
+        any_called += family_wise({"c": smooth}, features, draws=199, seed=seed).min() < 0.05
+        smooth[800:860] += 3
+        p = family_wise({"c": smooth}, features, draws=199, seed=seed)
+        found += p[10] < 0.05
+    assert any_called <= 12  # 6 are expected; 12 or fewer with a probability of 0.99
+    assert found >= 80
 
 
 def test_names_join_without_case_and_with_copies():
