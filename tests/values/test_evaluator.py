@@ -125,7 +125,7 @@ def test_joined_rows_are_padded_right_under_a_mask() -> None:
 
 def rows_of(lengths: tuple[int, ...], seed: int = 3) -> list[bw.Record]:
     rng = np.random.default_rng(seed)
-    return [bw.Record(str(n), "".join(rng.choice(list("ACGT"), n))) for n in lengths]
+    return [bw.Record(str(i), "".join(rng.choice(list("ACGT"), n))) for i, n in enumerate(lengths)]
 
 
 def test_every_row_is_evaluated_once_whatever_the_batch() -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 
 from basewise.explainers.count import Count
 from basewise.explainers.regions import explain_in_place, regions_of
+from basewise.models.batch_size import Work
 from basewise.types import Attribution, Record, Target
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ class Forecast:
     most : float
         Seconds at the bound.
     memory : int
-        Bytes: the most the process held in the trial (on the CPU, with all libraries), or the
-        most of the accelerator's memory.
+        Bytes: on the CPU, what the process held in the trial (with all libraries), and as much
+        more as the largest batches that may yet be tried would take; or the most of the
+        accelerator's memory.
     disk : int
         Bytes of the attributions, about.
     """
@@ -99,8 +101,9 @@ def forecast(
     lengths = np.array([len(record.sequence) for record in records])
     middle = np.argsort(lengths, kind="stable")
     first = max((len(middle) - MOST) // 2, 0)
-    seen = _trial(explainer, model, [records[i] for i in middle[first:][:MOST]], target, seed)
     work = float(np.dot([count.number for count in counts], lengths))
+    some = [records[i] for i in middle[first:][:MOST]]
+    seen = _trial(explainer, model, some, target, seed, work)
     numbers, most = seen.numbers * float(lengths.sum()), seen.seconds * work
     return Forecast(
         records=len(records),
@@ -128,11 +131,20 @@ class _Seen:
 
 
 def _trial(
-    explainer: Costed, model: Model, records: Sequence[Record], target: Target, seed: int
+    explainer: Costed,
+    model: Model,
+    records: Sequence[Record],
+    target: Target,
+    seed: int,
+    work: float,
 ) -> _Seen:
-    """Explain more and more of the records until a second has gone, or all are explained twice."""
+    """Explain more and more of the records until a second has gone, or all are explained twice.
+
+    Of all that is to be done, in bases of all evaluations, batches can have no more: `work`.
+    """
     numbers, share, n = NUMBERS, 1.0, 1
     _forget_peak(model.device)
+    before = _peak(model.device)
     with _metered(model.network) as meter:
         while True:
             some = records[:n]
@@ -150,7 +162,16 @@ def _trial(
                 break
             n = min(4 * n, len(records))
     seconds = meter.seconds_per_row() / (bases / len(some))
-    return _Seen(seconds, share, _peak(model.device), numbers)
+    held = _peak(model.device)
+    if model.device.type == "cpu":  # where batches have a largest size, and memory grows with them
+        largest = min(_largest_batch(model), work)
+        held += round((held - before) * max(largest / max(meter.tokens, 1) - 1, 0))
+    return _Seen(seconds, share, held, numbers)
+
+
+def _largest_batch(model: Model) -> int:
+    """The most tokens of a batch, of all that the trial has asked of the model."""
+    return max(model.batch_size(work).most for work in get_args(Work))
 
 
 def _numbers(found: Attribution) -> int:
@@ -167,6 +188,7 @@ class _Meter:
 
     def __init__(self) -> None:
         self._begin = time.perf_counter()
+        self.tokens = 0  # of the largest batch
         self.start()
 
     def start(self) -> None:
@@ -188,6 +210,7 @@ class _Meter:
         if self.over and len(self._marks) > CALLS + 1:
             raise _Enough
         self._rows += len(given["input_ids"])
+        self.tokens = max(self.tokens, given["input_ids"].numel())
 
     def seconds_per_row(self) -> float:
         """Of the later half of the round's calls, when batches have found their size."""

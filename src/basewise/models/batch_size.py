@@ -52,6 +52,13 @@ class BatchSize:
             known[key] = cls(largest=_largest(network, device))
         return known[key]
 
+    @property
+    def most(self) -> int:
+        """The most tokens that a batch may have yet; of what was never asked for, none."""
+        if self._settled:
+            return self.tokens
+        return self.largest if self._rates or self.tokens > self.SMALLEST else 0
+
     def rows(self, width: int) -> int:
         """Rows of so many tokens that fit a batch; at least one."""
         return max(self.tokens // max(width, 1), 1)

@@ -72,14 +72,17 @@ def covering(spans: Ints, units: Ints) -> Ints:
 
     A span that several units touch is present only while all of them are.
     """
-    order = np.argsort(units[:, 0], kind="stable")
-    ordered = units[order]
+    order = None
+    if (units[1:, 0] < units[:-1, 0]).any():  # most come in order
+        order = np.argsort(units[:, 0], kind="stable")
+    ordered = units if order is None else units[order]
     first = ordered[:, 1].searchsorted(spans[:, 0], side="right")
     stop = ordered[:, 0].searchsorted(spans[:, 1], side="left")
     stop[spans[:, 1] <= spans[:, 0]] = 0
     most = max(int((stop - first).max(initial=0)), 1)
     at = first[:, None] + np.arange(most) if most > 1 else first[:, None]
-    return np.append(order, len(units))[np.where(at < stop[:, None], at, len(units))]
+    found = np.where(at < stop[:, None], at, len(units))
+    return found if order is None else np.append(order, len(units))[found]
 
 
 def present_spans(present: Bools, touching: Ints) -> Bools:

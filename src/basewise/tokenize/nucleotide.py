@@ -56,14 +56,19 @@ class Nucleotide(Tokenizer):
         return True
 
     def encode(self, sequence: str) -> Tokens:
-        ids = self.encode_codes(check_letters(sequence)[None]).ids[0]
+        ids = self._ids(check_letters(sequence)[None])[0]
         spans = np.empty((len(ids), 2), int)
         spans[:, 0] = np.arange(len(ids))
         np.minimum(spans[:, 0] + 1, len(sequence), out=spans[:, 1])
         return Tokens(ids, spans)
 
     def encode_codes(self, codes: Codes) -> Encoded:
-        ids = self.letter_ids[check_codes(codes)]
+        ids = self._ids(check_codes(codes))
+        return Encoded(ids, np.full(len(ids), ids.shape[1]))
+
+    def _ids(self, codes: Codes) -> Ints:
+        """Ids, (n, t), of codes, (n, b)."""
+        ids = self.letter_ids[codes]
         if self.layout == "hyenadna":
             ids = np.pad(ids, ((0, 0), (0, 1)), constant_values=self.special["sep"])
-        return Encoded(ids, np.full(len(ids), ids.shape[1]))
+        return ids
