@@ -36,9 +36,11 @@ ROWS = {  # name: (model, what, only with --all)
     "Integrated Gradients, 5 shuffles, 1 step": ("cnn_lstm", "shuffled", False),
     "saliency": ("cnn_lstm", "saliency", False),
     "occlusion, 20 windows": ("cnn_lstm", "occlusion", False),
+    "knock-out of 1,000 bases, 9 controls": ("cnn_lstm", "knock_out", False),
     "saliency, CNN of 32": ("cnn_32", "saliency", False),
     "the same, not in tiles": ("cnn_32", "saliency_whole", True),
     "occlusion, 20 windows, CNN of 32": ("cnn_32", "occlusion", False),
+    "knock-out of 1,000 bases, 9 controls, CNN of 32": ("cnn_32", "knock_out", False),
     "saliency, CNN of 128": ("cnn_128", "saliency", False),
     "Integrated Gradients, 5 steps, CNN of 128": ("cnn_128", "few_steps", True),
 }
@@ -67,7 +69,7 @@ def network(name: str) -> Any:
 
 
 def explained(what: str, model: Any, record: Any, steps: int) -> Any:
-    """Scores (b,) of one sequence."""
+    """Scores (b,) of one sequence; of a knock-out its difference from the controls, (1,)."""
     import torch
     from captum.attr import IntegratedGradients
 
@@ -85,6 +87,14 @@ def explained(what: str, model: Any, record: Any, steps: int) -> Any:
         "saliency": {},
         "saliency_whole": {},
     }
+    if what == "knock_out":
+        from basewise.biology.region_knockouts import knock_out_regions
+        from basewise.data.features import Feature
+
+        start = len(record) // 2
+        gene = Feature("gene", "gene", record.id, ((start, start + 1000),))
+        found = knock_out_regions(model, [record], {"gene": [gene]}, target="yes", controls=9)
+        return found["difference"].to_numpy()
     if what in own:
         named = what if what in ("occlusion", "integrated_gradients") else "saliency"
         named = "integrated_gradients" if what in ("few_steps", "shuffled") else named
