@@ -8,7 +8,7 @@ from typing import ClassVar
 import pandas as pd
 from markupsafe import Markup
 
-from basewise.picture.tracks import Numbers, tracks
+from basewise.picture.tracks import Numbers, Stretches, tracks
 from basewise.picture.words import counted, estimate, listing, number, p_value, percent, quantity
 from basewise.registry import component
 from basewise.report.biology import LEVEL
@@ -43,14 +43,14 @@ def conservation_sentences(run: Run) -> list[str]:
             f"{counted(own['cluster'].nunique(), 'cluster')} of near copies."
         )
         rows = again[again["model"] == of["model"]] if len(again) else again
-        half = rows[rows["share"] == 0.5].set_index("order") if len(rows) else rows
-        known = [name for name in means.index if name in half.index]
-        if known and "random" in half.index:
-            best = max(known, key=lambda name: half.loc[name, "recognised"])
+        half = {str(r.order): float(r.recognised) for r in rows_of(rows) if r.share == 0.5}
+        known = [str(name) for name in means.index if name in half]
+        if known and "random" in half:
+            best = max(known, key=lambda name: half[name])
             said.append(
                 f"With half of its bases kept, the first by {best}, {of['model']} recognises "
-                f"{percent(half.loc[best, 'recognised'])} of the genes, and "
-                f"{percent(half.loc['random', 'recognised'])} with a random half."
+                f"{percent(half[best])} of the genes, and {percent(half['random'])} with a random "
+                "half."
             )
     return said
 
@@ -160,7 +160,7 @@ def _profiles(run: Run) -> list[Block]:
         return []
     blocks: list[Block] = []
     for of, own in groups(frame, ("model", "record_id")):
-        lanes = []
+        lanes: list[Numbers | Stretches] = []
         for name, rows in groups(own, ("explainer",)):
             rows = rows.sort_values("position")
             if not lanes:
@@ -227,15 +227,12 @@ def _reconstruction(run: Run) -> list[Block]:
                      curve["recognised"].to_numpy(float), True)
             )  # fmt: skip
         for name, curve in groups(own, ("order",)):
-            curve = curve.set_index("share")
-            shown = [s for s in (0.02, 0.05, 0.1, 0.2, 0.5) if s in curve.index]
+            at = {float(row.share): row for row in rows_of(curve)}
+            shown = [share for share in (0.02, 0.05, 0.1, 0.2, 0.5) if share in at]
             rows.append(
                 (
                     name["order"],
-                    *(
-                        f"{number(curve.loc[s, 'value'])}, {percent(curve.loc[s, 'recognised'])}"
-                        for s in shown
-                    ),
+                    *(f"{number(at[s].value)}, {percent(at[s].recognised)}" for s in shown),
                 )
             )
         n = int(own["n"].iloc[0])

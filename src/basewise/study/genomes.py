@@ -151,7 +151,7 @@ class GenomeWindows:
         for name, genome in self.genomes.items():
             records, blocks = self._windows(name, genome, root)
             if genome.split is not None:
-                divided = {genome.split: records}
+                divided: dict[str, list[Record]] = {genome.split: records}
             else:
                 divided = split(records, self.shares, by=blocks, seed=seed)
             for part, own in divided.items():
