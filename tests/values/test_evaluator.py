@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from basewise.errors import CapabilityError, ConfigError, DataError
 from basewise.explainers import EXPLAINERS, MASKINGS, UNITS
 from basewise.models.batch import join
 from basewise.models.batch_size import BatchSize
-from basewise.models.evaluator import Evaluator
+from basewise.models.evaluator import Evaluator, _Piece, _take
 from basewise.models.reading import ALLOWED, as_target, probabilities, read
 from basewise.models.switchboards import BaseSwitch, TokenSwitch
 from basewise.sequence.alphabet import N, encode
@@ -242,6 +243,21 @@ def test_the_batch_size_settles_on_the_best_rate() -> None:
     assert size.tokens == 4096
     assert BatchSize(100).rows(30) == 3
     assert BatchSize(100).rows(101) == 1
+
+
+def test_rows_of_other_widths_join_only_batches_that_are_too_small() -> None:
+    assert BatchSize(100).enough == 50  # nothing is known: half
+    size = BatchSize()
+    rates = {512: 512, 1024: 1060, 2048: 1100, 4096: 1150}  # hardly faster from 1,024 tokens on
+    while not size._settled:
+        size.learn(size.tokens, size.tokens / rates.get(size.tokens, 1200))
+    assert size.tokens == 4096
+    assert size.enough == 1024
+    asked = [(SimpleNamespace(width=width, draws=1), np.zeros((4, 1))) for width in (10, 11, 12)]
+    queue = [_Piece(i, 0, 4) for i in range(3)]
+    sizes = {mixed: [piece.board for piece in _take(asked, queue, 200, mixed)[0]]
+             for mixed in (0, 40, 41, 100)}  # fmt: skip
+    assert sizes == {0: [0], 40: [0], 41: [0, 1], 100: [0, 1, 2]}
 
 
 def test_the_batch_size_grows_no_further_than_it_may() -> None:

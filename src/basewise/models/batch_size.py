@@ -32,6 +32,7 @@ class BatchSize:
 
     SMALLEST, MOST = 1 << 9, 1 << 22
     WORTH, QUICK, LOOKS = 1.05, 4e-3, 4  # times as fast, seconds, times
+    NEAR = 1.15  # times as fast, which padding and its mask cost
 
     def __init__(self, tokens: int | None = None, largest: int = MOST, agreed: bool = False):
         self.tokens, self.largest, self._agreed = tokens or self.SMALLEST, largest, agreed
@@ -58,6 +59,16 @@ class BatchSize:
         if self._settled:
             return self.tokens
         return self.largest if self._rates or self.tokens > self.SMALLEST else 0
+
+    @property
+    def enough(self) -> int:
+        """Tokens of a batch that more rows would hardly make faster, as far as sizes were tried."""
+        half = -(-self.tokens // 2)
+        if not self._rates:
+            return half
+        most = max(max(each) for each in self._rates.values())
+        near = [size for size, each in self._rates.items() if self.NEAR * max(each) >= most]
+        return min(half, *near)
 
     def rows(self, width: int) -> int:
         """Rows of so many tokens that fit a batch; at least one."""

@@ -149,7 +149,8 @@ class Evaluator:
         queue: list[_Piece],
     ) -> list[_Piece]:
         """Evaluate as much of the queue as fits one batch; return what is left."""
-        taken, rest, tokens = _take(asked, queue, self.size.tokens, self.model.pads)
+        mixed = self.size.enough if self.model.pads else 0
+        taken, rest, tokens = _take(asked, queue, self.size.tokens, mixed)
         rows = sum(piece.stop - piece.start for piece in taken)
         work = partial(self._fill, found, asked, taken)
         return rest if self.size.attempt(work, tokens, rows > 1) else queue
@@ -244,20 +245,20 @@ def _take(
     asked: Asked,
     queue: list[_Piece],
     budget: int,
-    mixed: bool,
+    mixed: int,
 ) -> tuple[list[_Piece], list[_Piece], int]:
     """The head of the queue that fits the budget (at least one row), the rest, the tokens.
 
-    A batch is as wide as its longest row; the queue is sorted by width. Rows of several
-    widths share a batch only where they may be `mixed`, and where less than half of it would
-    be left: padding and its mask cost more than a few batches more.
+    A batch is as wide as its longest row; the queue is sorted by width. Rows of another width join
+    a batch only while it has fewer tokens than `mixed`: padding and its mask cost more than a few
+    batches more.
     """
     taken: list[_Piece] = []
     rows = tokens = 0
     for at, (i, start, stop) in enumerate(queue):
         width = asked[i][0].width
         wider = taken and width != asked[taken[0].board][0].width
-        if wider and (not mixed or 2 * tokens >= budget):
+        if wider and tokens >= mixed:
             return taken, queue[at:], tokens
         room = budget // width - rows
         if not taken:  # in equal parts: a remnant is a batch of another shape, and a small one
