@@ -181,12 +181,22 @@ def bare(network: Any, rows: dict[int, Tensor], tokens: int, backward: bool) -> 
             torch.autograd.grad(logits[:, 1].sum(), embedded)
 
 
-def rows_of(model: bw.Model, found: Sequence[bw.Attribution]) -> dict[int, Tensor]:
-    """A row of the sequence itself for every evaluation, by width."""
+def bare_of(
+    network: Any, rows: dict[int, Tensor], ends: dict[int, Tensor], tokens: int, backward: bool
+) -> None:
+    """Passes of rows, and of those of which nothing but the value is asked for."""
+    bare(network, rows, tokens, backward)
+    bare(network, ends, tokens, False)
+
+
+def rows_of(
+    model: bw.Model, found: Sequence[bw.Attribution], share: float = 1.0
+) -> dict[int, Tensor]:
+    """A row of the sequence itself for every evaluation, or for a share of them, by width."""
     rows: dict[int, list[Tensor]] = {}
     for a in found:
         ids = torch.from_numpy(model.tokenizer.encode(a.sequence).ids)
-        rows.setdefault(len(ids), []).append(ids.expand(a.evaluations, -1))
+        rows.setdefault(len(ids), []).append(ids.expand(round(share * a.evaluations), -1))
     return {width: torch.cat(parts) for width, parts in rows.items()}
 
 
@@ -257,7 +267,11 @@ def overhead(
             used = half if few else model.network
             if (few, backward) not in sizes:
                 sizes[few, backward] = best_size(used, backward)
-            passes = partial(bare, used, rows_of(model, found), sizes[few, backward], backward)
+            size = sizes[few, backward]
+            n = found[0].evaluations
+            back = {"smoothgrad": n - 1, "expected_gradients": n // 2}.get(name, n) / n
+            rows = rows_of(model, found, back), rows_of(model, found, 1 - back)
+            passes = partial(bare_of, used, *rows, size, backward)
             before, _ = timed(passes)
             ratios, least = [], before
             for _ in range(repeats):  # between two bare runs, so that other work is in both
