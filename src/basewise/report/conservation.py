@@ -48,9 +48,9 @@ def conservation_sentences(run: Run) -> list[str]:
         if known and "random" in half:
             best = max(known, key=lambda name: half[name])
             said.append(
-                f"With half of its bases kept, the first by {best}, {of['model']} recognises "
-                f"{percent(half[best])} of the genes, and {percent(half['random'])} with a random "
-                "half."
+                f"Of genes of which half of the bases are kept, the first by {best}, {of['model']} "
+                f"recognises {percent(half[best])}, and {percent(half['random'])} where the half "
+                "is random."
             )
     return said
 
@@ -218,14 +218,23 @@ def _reconstruction(run: Run) -> list[Block]:
         ),
     ]
     for of, own in groups(frame, ("model",)):
-        forward = own[~own["order"].str.endswith(" reversed")]
-        lines, rows = [], []
-        for name, curve in groups(forward, ("order",)):
-            curve = curve.sort_values("share")
-            lines.append(
-                Line(name["order"], curve["share"].to_numpy(float),
-                     curve["recognised"].to_numpy(float), True)
-            )  # fmt: skip
+        back = own["order"].str.endswith(" reversed") | (own["order"] == "random")
+        panels, rows = [], []
+        for title, some in (
+            ("Highest first", own[~own["order"].str.endswith(" reversed")]),
+            ("Lowest first", own[back].replace({"order": " reversed$"}, "", regex=True)),
+        ):
+            lines = []
+            for name, curve in groups(some, ("order",)):
+                curve = curve.sort_values("share")
+                place = curve["share"].to_numpy(float), curve["recognised"].to_numpy(float)
+                lines.append(Line(name["order"], *place))
+            drawing = square(lines, "share of bases kept", f"share recognised as {target}")
+            panels.append(
+                Markup('<div class="panel"><h4>{}</h4>{}{}</div>').format(
+                    title, legend([line.name for line in lines]), drawing
+                )
+            )
         for name, curve in groups(own, ("order",)):
             at = {float(row.share): row for row in rows_of(curve)}
             shown = [share for share in (0.02, 0.05, 0.1, 0.2, 0.5) if share in at]
@@ -239,10 +248,7 @@ def _reconstruction(run: Run) -> list[Block]:
         blocks += [
             Figure(
                 f"Model {of['model']}" if frame["model"].nunique() > 1 else "",
-                Markup('<div class="panels"><div class="panel">{}{}</div></div>').format(
-                    legend([line.name for line in lines]),
-                    square(lines, "share of bases kept", f"share recognised as {target}"),
-                ),
+                Markup('<div class="panels wide">{}</div>').format(Markup("").join(panels)),
                 f"Share of {n} genes that {of['model']} recognises by the share of bases kept, a "
                 "line per order.",
                 f"How often {counted(n, 'gene')} are recognised as {target} when only the first "
