@@ -1,6 +1,6 @@
 """What shards cost, what workers bring, how quickly a finished run is recognised.
 
-python benchmarks/scaling.py overhead|resume|workers|ray
+python benchmarks/scaling.py overhead|resume|workers|ray|records|weights
 """
 
 from __future__ import annotations
@@ -191,6 +191,96 @@ def on_ray(
           f"driver {1e3 * spent / shards:.2f} ms of a core per shard")  # fmt: skip
 
 
+def records() -> None:
+    """Memory of the driver and its time per shard, by how many records a study explains.
+
+    The step that explains is the real one; its shards give their bytes at once.
+    """
+    for n in (10_000, 100_000, 1_000_000):
+        code = f"import scaling; scaling._explained({n})"
+        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True)
+
+
+def _explained(n: int, size: int = 100_000) -> None:
+    import json
+    from types import SimpleNamespace
+
+    import numpy as np
+
+    from basewise.explainers.random import Random
+    from basewise.study.backends.local import Local
+    from basewise.study.steps import explain
+    from basewise.study.watch import Log, Silent
+    from basewise.types import Record
+
+    before = _memory()
+    letters = np.frombuffer(b"ACGT", "S1")[np.random.default_rng(0).integers(0, 4, (n, 300))]
+    some = [Record(f"r{i}", row.tobytes().decode(), "promoter") for i, row in enumerate(letters)]
+    del letters
+    held = _memory()
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        place = folder / "attributions"
+        place.mkdir()
+        (place / "shards.json").write_text(json.dumps([[500, 1]] * (n // 500)))
+        explain.place_of = lambda *_: place
+        explain._shard = lambda *_: Sleeping(0.0, size)
+        study = SimpleNamespace(explainers={"random": Random()})
+        seen: list[float] = []
+        watcher = Silent()
+        watcher.at = lambda *_, **__: seen.append(_memory())  # type: ignore[method-assign]
+        job = SimpleNamespace(
+            models={"m": None}, study=study, folder=folder, lock={"places": {}}, explained=some,
+            device="cpu", watcher=watcher, backend=Local(), log=Log(folder / "log.jsonl"),
+            save_lock=lambda: None,
+        )  # fmt: skip
+        begin, processor = time.perf_counter(), time.process_time()
+        explain.explain(job)
+        took, spent = time.perf_counter() - begin, time.process_time() - processor
+    print(f"{n:,} records: {held - before:.0f} MB of records ({(held - before) / n * 1e6:.0f} bytes "
+          f"each); {n // 500} shards: {seen[1] - held:.0f} MB more at the first, "
+          f"{seen[-1] - seen[1]:.0f} MB from the first to the last; {1e3 * spent / (n // 500):.2f} "
+          f"ms of a core and {1e3 * took / (n // 500):.2f} ms per shard", flush=True)  # fmt: skip
+
+
+def weights() -> None:
+    """Memory of one and of two processes that hold a model, by what they share (Linux)."""
+    from basewise.data.grammar import PromoterGrammar
+    from basewise.study.models import Dnabert2
+
+    published = {
+        "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+        "intermediate_size": 3072,
+    }  # fmt: skip
+    code = (
+        "import sys; from pathlib import Path; from basewise.explainers import shards\n"
+        "kept = shards._loaded(Path(sys.argv[1]), '', 'm', 'full', 'cpu'); print(); "
+        "sys.stdout.flush(); sys.stdin.read()"
+    )
+    with TemporaryDirectory() as name:
+        folder, some = Path(name), PromoterGrammar(length=150, tss=110).make(40, seed=1)
+        Dnabert2(network=published).untrained("m", some, folder / "aside", 0).save(folder / "m")
+        size = (folder / "m" / "model.safetensors").stat().st_size / 1e6
+        for count in (1, 2):
+            started = [
+                subprocess.Popen(
+                    [sys.executable, "-c", code, folder / "m"],
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                )
+                for _ in range(count)
+            ]  # fmt: skip
+            for process in started:
+                assert process.stdout is not None
+                process.stdout.readline()
+            held = [Path(f"/proc/{p.pid}/smaps_rollup").read_text() for p in started]
+            pss = [int(each.split("Pss:")[1].split()[0]) / 1e3 for each in held]
+            rss = [int(each.split("Rss:")[1].split()[0]) / 1e3 for each in held]
+            print(f"{count} workers, {size:.0f} MB of weights: resident {[round(x) for x in rss]} "
+                  f"MB, {sum(pss):.0f} MB together (PSS)", flush=True)  # fmt: skip
+            for process in started:
+                process.communicate()
+
+
 def _memory() -> float:
     """MB that the process holds now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -200,4 +290,5 @@ def _memory() -> float:
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("PYTHONPATH", ":".join(path for path in sys.path if path))
-    {"overhead": overhead, "resume": resume, "workers": workers, "ray": on_ray}[sys.argv[1]]()
+    what = {"overhead": overhead, "resume": resume, "workers": workers, "ray": on_ray}
+    (what | {"records": records, "weights": weights})[sys.argv[1]]()

@@ -11,6 +11,7 @@ LAYERS = [
     ["picture"],
     ["registry", "types"],
     ["stats", "store"],
+    ["remote"],
     ["drawing"],
     ["sequence"],
     ["data"],

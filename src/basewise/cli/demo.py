@@ -19,4 +19,4 @@ def demo(
     from basewise.cli.run import run
 
     with as_file(files("basewise.study") / "demo.toml") as study:
-        run(study, None, out)
+        run(study, None, str(out))

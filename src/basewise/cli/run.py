@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from basewise.study import Run, Study
+    from basewise.study.watch import Watcher
 
 __all__ = ["check", "run", "status"]
 
@@ -17,13 +18,15 @@ DataFolder = Annotated[
     Path | None,
     typer.Option("--data", help="Folder that the data paths of the study are relative to."),
 ]
-OutFolder = Annotated[Path, typer.Option("--out", help="Where runs are kept.")]
+OutFolder = Annotated[
+    str, typer.Option("--out", help="Where runs are kept: a folder, or a URL (s3://bucket/runs).")
+]
 
 
 def run(
     study: StudyFile,
     data: DataFolder = None,
-    out: OutFolder = Path("runs"),
+    out: OutFolder = "runs",
     backend: Annotated[
         str | None,
         typer.Option("--backend", help="Where to explain: local, processes, ray."),
@@ -41,33 +44,41 @@ def run(
     with (it was stopped, a disk was full, shards failed); with 2 when the study or its data are
     wrong.
     """
+    from basewise.cli.progress import Terminal
+    from basewise.errors import ConfigError
+    from basewise.remote import is_url
     from basewise.study import load_study
     from basewise.study.finished import inputs, recognised, remember
+    from basewise.study.twin import working_copy
     from basewise.study.which import is_experiment
 
     if is_experiment(study):
-        _experiment(study, out, _backend(backend, workers, address))
+        if is_url(out):
+            raise ConfigError(f"--out {out}: an experiment is kept in a folder, a study in a URL.")
+        _experiment(study, Path(out), _backend(backend, workers, address))
         return
     given = inputs(study, data)
-    folder = out / given.name
-    said = recognised(folder, given)
-    if said is None:
-        said = _run(load_study(study), folder, data, _backend(backend, workers, address))
-        remember(folder, given, inputs(study, data), said)
-    else:
-        typer.echo("basewise: finished before, and no byte has changed since.", err=True)
+    place = f"{out}/{given.name}" if is_url(out) else str(Path(out) / given.name)
+    with working_copy(place, Terminal()) as (folder, watcher):
+        said = recognised(folder, given)
+        if said is None:
+            settings = _backend(backend, workers, address)
+            said = _run(load_study(study), folder, data, watcher, settings)
+            remember(folder, given, inputs(study, data), said)
+        else:
+            typer.echo("basewise: finished before, and no byte has changed since.", err=True)
     for line in said:
         typer.echo(line)
-    typer.echo(folder / "report" / "index.html")
+    typer.echo(f"{place}/report/index.html")
 
 
-def _run(study: Study, folder: Path, data: Path | None, backend: Any) -> list[str]:
+def _run(
+    study: Study, folder: Path, data: Path | None, watcher: Watcher, backend: Any
+) -> list[str]:
     """Run a study and write its report; gives what there is to say of it."""
-    from basewise.cli.progress import Terminal
     from basewise.report import write_report
     from basewise.study import run_study
 
-    watcher = Terminal()
     done = run_study(study, folder, data, watcher, backend)
     with watcher.step("report", None):
         write_report(folder)

@@ -23,6 +23,7 @@ from basewise.explainers import EXPLAINERS
 from basewise.explainers.parts import CUTS, Cut, cuts_in
 from basewise.explainers.regions import explain_regions
 from basewise.models.repeatable import MemoryRanOut, agreed_tokens, repeatable
+from basewise.remote import Twin
 from basewise.store import attribution_bytes, write_text
 from basewise.types import Attribution, Precision, Record, Target
 
@@ -58,6 +59,9 @@ class Shard:
         The part file that the results are for.
     model, weights : Path, str
         The folder of the model, and a digest of its files.
+    store : str
+        URL of the run whose model it is, for machines that do not see the folder; empty where
+        all see it.
     name, precision : str
         What the model is called and what perturbed rows are evaluated with; see `Model`.
     device : str
@@ -79,10 +83,13 @@ class Shard:
     target: Target
     records: tuple[Record, ...]
     seed: int
+    store: str = ""
 
     def run(self) -> bytes:
         """The bytes of the part file. The process keeps the model for its next shard."""
-        model = _loaded(self.model, self.weights, self.name, self.precision, self.device)
+        model = _loaded(
+            self.model, self.weights, self.name, self.precision, self.device, self.store
+        )
         explainer = EXPLAINERS.build(self.explainer)
         return attribution_bytes(
             explain_again(explainer, model, self.records, self.target, self.seed)
@@ -90,11 +97,17 @@ class Shard:
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(folder: Path, weights: str, name: str, precision: Precision, device: str) -> Model:
+def _loaded(
+    folder: Path, weights: str, name: str, precision: Precision, device: str, store: str = ""
+) -> Model:
     """The model, which is told from others in the same folder by its `weights`."""
     from basewise.models.mapped import map_weights
     from basewise.models.model import Model
 
+    if store and not folder.exists():
+        twin = Twin(store, use="models")
+        twin.pull(f"models/{folder.name}/")
+        folder = twin.folder / "models" / folder.name
     model = Model.load(folder, name=name, precision=precision)
     if device == "cpu":
         map_weights(model.network, folder)

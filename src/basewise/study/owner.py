@@ -7,14 +7,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from basewise.errors import StoreError
 
-__all__ = ["FILE", "give_up", "owned", "owner_of"]
+__all__ = ["FILE", "give_up", "owned", "owner_of", "said"]
 
 FILE = "running.json"
 _OURS: set[Path] = set()  # what this process owns
@@ -40,7 +40,7 @@ def owned(folder: Path) -> Iterator[str | None]:
         left = _read(file)
         if left and left.get("host") != socket.gethostname():
             raise StoreError(
-                f"{folder} belongs to {_said(left)}; whether it still runs cannot be seen from "
+                f"{folder} belongs to {said(left)}; whether it still runs cannot be seen from "
                 f"here. Wait for it, give another --out, or, if it is gone, delete {path}."
             )
         file.seek(0)
@@ -51,7 +51,7 @@ def owned(folder: Path) -> Iterator[str | None]:
         file.flush()
         _OURS.add(path.absolute())
         try:
-            yield _said(left) if left else None
+            yield said(left) if left else None
         finally:
             _OURS.discard(path.absolute())
             path.unlink(missing_ok=True)
@@ -70,8 +70,8 @@ def owner_of(folder: Path) -> str | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                return f"in use by {_said(_read(file))}"
-            return f"left by {_said(_read(file))}: run the study again"
+                return f"in use by {said(_read(file))}"
+            return f"left by {said(_read(file))}: run the study again"
     except FileNotFoundError:
         return None
 
@@ -85,7 +85,7 @@ def _locked(path: Path) -> Iterator[IO[str]]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise StoreError(
-                    f"{path.parent} is in use by {_said(_read(file))}; wait for it, or give "
+                    f"{path.parent} is in use by {said(_read(file))}; wait for it, or give "
                     "another --out."
                 ) from None
             if not _there(path, file):  # its owner ended and removed it before we had the lock
@@ -111,7 +111,8 @@ def _read(file: IO[str]) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _said(owner: dict[str, Any]) -> str:
+def said(owner: Mapping[str, Any]) -> str:
+    """Who owns a folder, as its file says."""
     if not owner.keys() >= {"pid", "host", "begin"}:
         return "another process"
     begin = time.strftime("%Y-%m-%d %H:%M", time.localtime(owner["begin"]))

@@ -51,6 +51,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 
 from basewise.errors import MissingExtra, StoreError, UnknownName
+from basewise.remote import Twin, is_url
 from basewise.store import attribution_table, read_attributions, read_frame, read_records
 from basewise.types import Attribution, Record
 
@@ -343,7 +344,12 @@ class Run:
 
 
 def open_run(path: str | Path) -> Run:
-    """The results of a run.
+    """The results of a run; of one in a store, of a copy here that is brought up to date.
+
+    Parameters
+    ----------
+    path : path or str
+        The run's folder, or its URL (`s3://bucket/runs/one`).
 
     Raises
     ------
@@ -351,6 +357,10 @@ def open_run(path: str | Path) -> Run:
         If the folder is not that of a run.
     """
     folder = Path(path)
+    if is_url(path):
+        twin = Twin(str(path), use="reading")
+        twin.pull()
+        folder = twin.folder
     if not (folder / "lock.json").exists():
-        raise StoreError(f"{folder} is not the folder of a run: it has no lock.json.")
+        raise StoreError(f"{path} is not the folder of a run: it has no lock.json.")
     return Run(folder)

@@ -22,6 +22,7 @@ from basewise.study.results import Run
 from basewise.study.steps import STEPS
 from basewise.study.steps.prepare import read
 from basewise.study.study import Study
+from basewise.study.twin import working_copy
 from basewise.study.watch import Silent, Watcher
 
 __all__ = ["run_study"]
@@ -29,7 +30,7 @@ __all__ = ["run_study"]
 
 def run_study(
     study: Study,
-    folder: Path,
+    folder: str | Path,
     data: Path | None = None,
     watcher: Watcher | None = None,
     backend: Any = None,
@@ -39,8 +40,9 @@ def run_study(
     Parameters
     ----------
     study : Study
-    folder : Path
-        The run's folder; made when missing.
+    folder : path or str
+        The run's folder, made when missing; or a URL that fsspec knows (`s3://bucket/runs/one`),
+        where it is kept while a copy here is worked on.
     data : Path, optional
         The folder that paths in `[data]` are relative to.
     watcher : Watcher, optional
@@ -61,7 +63,11 @@ def run_study(
     ShardError
         If shards of explaining failed; the others are done.
     """
-    watcher = watcher or Silent()
+    with working_copy(folder, watcher or Silent()) as (here, following):
+        return _run(study, here, data, following, backend)
+
+
+def _run(study: Study, folder: Path, data: Path | None, watcher: Watcher, backend: Any) -> Run:
     with owned(folder) as left:
         refuse_another_file(study, folder)
         clear_unfinished(folder)

@@ -14,6 +14,7 @@ from basewise.explainers.parts import flawed_part, part_of, pieces
 from basewise.explainers.shards import RULE, Shard, cut_once
 from basewise.picture.words import duration
 from basewise.registry import Registry, settings_of
+from basewise.remote import url_of
 from basewise.store import write_bytes, write_text
 from basewise.study.backends.work import Failed
 from basewise.study.distribute import distribute, fitting
@@ -103,6 +104,7 @@ def _shard(job: Job, piece: _Piece) -> Shard:
         target=job.models[piece.model].target(read_of(job.study)),
         records=piece.records,
         seed=job.seed,
+        store=url_of(job.folder),
     )
 
 
