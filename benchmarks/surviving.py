@@ -155,8 +155,12 @@ def _compare(a: Path, b: Path) -> None:
     for what, pattern in kinds.items():
         names = {path.relative_to(a) for path in a.glob(pattern)}
         others = {path.relative_to(b) for path in b.glob(pattern)}
-        same = sum((a / name).read_bytes() == (b / name).read_bytes() for name in names & others)
-        print(f"{what}: {len(names)} and {len(others)}, {same} the same to the byte")
+        same = {
+            name for name in names & others if (a / name).read_bytes() == (b / name).read_bytes()
+        }
+        other = ", ".join(sorted(map(str, (names | others) - same)))
+        print(f"{what}: {len(names)} and {len(others)}, {len(same)} the same to the byte"
+              f"{f', not {other}' if other else ''}", flush=True)  # fmt: skip
 
 
 def _drive() -> None:
