@@ -196,7 +196,8 @@ def rows_of(
     rows: dict[int, list[Tensor]] = {}
     for a in found:
         ids = torch.from_numpy(model.tokenizer.encode(a.sequence).ids)
-        rows.setdefault(len(ids), []).append(ids.expand(round(share * a.evaluations), -1))
+        if n := round(share * a.evaluations):
+            rows.setdefault(len(ids), []).append(ids.expand(n, -1))
     return {width: torch.cat(parts) for width, parts in rows.items()}
 
 
