@@ -66,7 +66,7 @@ def read_labelled(
     """
     path = Path(path)
     rows = _rows(path, [intervals, *([split] if split else [])])
-    plain = read(path, sequence=sequence)
+    plain = read(path, sequence=sequence, label=split)
     if len(plain) != len(rows):  # quoted line breaks and the like
         raise DataError(f"{path}: {len(plain)} sequences but {len(rows)} rows of intervals.")
     loci = [_locus(row) for row in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,6 +39,7 @@ _KINDS = {
     "moved": "the labels, moved",
 }
 _TONES = {"model": "model", "published": "down", "baseline": "baseline"}
+_REGIONS = ("region_f1", "F1 of regions")
 _TOP = 8
 _BACKGROUNDS = {"windows": "these windows", "genome": "the genome"}
 
@@ -100,7 +102,7 @@ class Bases:
         here = frame[frame["at"] == "windows"]
         blocks: list[Block] = [Text(said) for said in base_sentences(run)]
         blocks += [*_poor(here), *_subsets(run, here)]
-        blocks += [_figure(here), _table(frame)]
+        blocks += [_figure(here), *_tables(frame)]
         blocks += _ceiling(here)
         blocks += _curves(run, here)
         blocks += _window(run)
@@ -178,36 +180,53 @@ def _figure(here: pd.DataFrame) -> Figure:
     )
 
 
-def _table(frame: pd.DataFrame) -> Table:
-    columns = [("windows", metric) for metric in _SHOWN]
-    columns += [("windows", "region_f1"), ("windows", "prevalence")]
-    titles = [*map(metric_name, _SHOWN), "F1 of regions", "Prevalence"]
-    if "genome" in set(frame["at"]):
-        columns += [("genome", "f1"), ("genome", "precision"), ("genome", "prevalence")]
-        titles += ["F1 in the genome", "Precision in the genome", "Prevalence there"]
+def _tables(frame: pd.DataFrame) -> list[Table]:
+    """The metrics of the windows; and those of the genome, where its prevalence is known."""
+    share = {
+        str(at): percent(float(own.loc[own["metric"] == "prevalence", "value"].iloc[0]))
+        for at, own in frame.groupby("at", sort=False)
+    }
+    of_windows = [*((metric, metric_name(metric)) for metric in _SHOWN), _REGIONS]
+    found = [
+        Table(
+            f"On the test windows, of whose bases {share['windows']} have the label. One row per "
+            "model, baseline, published call and set of labels, measured on the same bases; 95 % "
+            "intervals in brackets. A region counts as found where one of its bases is called.",
+            ("What", *(title for _, title in of_windows)),
+            _cells(frame, "windows", [metric for metric, _ in of_windows]),
+        )
+    ]
+    if "genome" in share:
+        of_genome = [name for name in _SHOWN if name != "recall"]
+        found.append(
+            Table(
+                f"In the genome, of whose bases {share['genome']} have the label: the same rates "
+                "of true and false calls, at that prevalence. Recall is as above. Models and "
+                "baseline call from their threshold on.",
+                ("What", "Threshold", *map(metric_name, of_genome)),
+                _cells(frame, "genome", of_genome, threshold=True),
+            )
+        )
+    return found
+
+
+def _cells(
+    frame: pd.DataFrame, at: str, metrics: Sequence[str], threshold: bool = False
+) -> list[tuple[str, ...]]:
     rows = []
-    for said, own in groups(frame, ("model", "kind")):
-        cells = {(row.at, row.metric): row for row in rows_of(own)}
+    for said, own in groups(frame[frame["at"] == at], ("model", "kind")):
+        cells = {row.metric: row for row in rows_of(own)}
         of_calls = said["kind"] not in ("model", "baseline")
         shown = []
-        for key in columns:
-            row = cells.get(key)
-            if row is None or (of_calls and key[1] == "auprc"):
-                shown.append(NONE)
-            elif key[1] == "prevalence":
-                shown.append(percent(row.value))
-            else:
-                shown.append(estimate(row.value, row.low, row.high))
-        threshold = NONE if of_calls else number(float(own["threshold"].iloc[0]))
-        rows.append((said["model"], _KINDS.get(said["kind"], said["kind"]), threshold, *shown))
-    return Table(
-        "One row per model, baseline, published call and set of labels, measured on the same "
-        "bases; 95 % intervals in brackets. F1, precision, MCC and AUPRC are of the prevalence "
-        "beside them: the columns of the genome are projected to it, at the same rates of true and "
-        "false calls. A region counts as found where one of its bases is called.",
-        ("What", "Kind", "Threshold", *titles),
-        rows,
-    )
+        for name in metrics:
+            row = cells.get(name)
+            lacking = row is None or (of_calls and name == "auprc")
+            shown.append(NONE if lacking else estimate(row.value, row.low, row.high))
+        if threshold:
+            shown.insert(0, NONE if of_calls else number(float(own["threshold"].iloc[0])))
+        kind = f" ({_KINDS[said['kind']]})" if said["kind"] in ("published", "labels") else ""
+        rows.append((f"{said['model']}{kind}", *shown))
+    return rows
 
 
 def _ceiling(here: pd.DataFrame) -> list[Block]:
@@ -362,38 +381,46 @@ def _repeats(run: Run) -> list[Block]:
     found = having(run.bases("base_repeats"), "of", "background", "family", "enrichment", "q")
     if found.empty:
         return []
-    backgrounds = [name for name in _BACKGROUNDS if name in set(found["background"])]
-    of = {"labels": "the labels"}
-    rows = []
-    for said, own in groups(found, ("family", "of")):
-        by = {row.background: row for row in rows_of(own)}
-        first = by[backgrounds[0]]
-        cells = [f"({said['family']})n", of.get(said["of"], said["of"])]
-        seen = f"{percent(first.share)} ({percent(first.share_low)} to {percent(first.share_high)})"
-        cells += [quantity(first.regions), seen]
-        for name in backgrounds:
-            row = by[name]
-            expected = f"{percent(row.expected)} ({percent(row.low)} to {percent(row.high)})"
-            cells += [expected, number(row.enrichment), p_value(row.q, "")]
-        rows.append(tuple(cells))
-    titles = [
-        title
-        for name in backgrounds
-        for title in (f"Expected in {_BACKGROUNDS[name]}", "Ratio", "q")
-    ]
+    of_models = found["of"].isin(run.models)
     return [
         SubHeading("Dinucleotide repeats"),
-        Table(
-            "How much of the labelled, or called, bases of the test windows lies in runs of at "
-            "least eight bases of a family of repeats, on either strand. Expected: the same "
-            "regions put at random on other stretches of the same length and number of G and C, "
-            f"of {listing(map(_BACKGROUNDS.__getitem__, backgrounds))}. In brackets the bootstrap "
-            "interval over regions, and 95 % of the draws.",
-            ("Family", "Regions of", "Regions", "Share", *titles),
-            rows,
-        ),
+        *_repeat_tables(found[~of_models], "labelled, or called by others,"),
         Text(_everywhere(found)),
+        Details(
+            "Repeats in what the models call",
+            tuple(_repeat_tables(found[of_models], "called by the models")),
+        ),
     ]
+
+
+def _repeat_tables(found: pd.DataFrame, what: str) -> list[Block]:
+    """One table for each background."""
+    tables: list[Block] = []
+    for said, own in groups(found, ("background",)):
+        rows = [
+            (
+                f"({row.family})n",
+                "the labels" if row.of == "labels" else row.of,
+                quantity(row.regions),
+                f"{percent(row.share)} ({percent(row.share_low)} to {percent(row.share_high)})",
+                f"{percent(row.expected)} ({percent(row.low)} to {percent(row.high)})",
+                number(row.enrichment),
+                p_value(row.q, ""),
+            )
+            for row in rows_of(own.sort_values("family", kind="stable"))
+        ]
+        tables.append(
+            Table(
+                f"How much of the bases of the test windows that are {what} lies in runs of at "
+                "least eight bases of a family of repeats, on either strand, with the bootstrap "
+                "interval over regions. Expected: the same regions put at random on other "
+                "stretches of the same length and number of G and C, in "
+                f"{_BACKGROUNDS[said['background']]}; with 95 % of the draws.",
+                ("Family", "Regions of", "Regions", "Share", "Expected", "Ratio", "q"),
+                rows,
+            )
+        )
+    return tables
 
 
 def _everywhere(found: pd.DataFrame) -> str:
