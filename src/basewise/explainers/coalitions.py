@@ -92,12 +92,15 @@ def sandwich(
         `drawn` as in `fit_pairs`.
     inverse : (u, u) float
         Of the normal equations.
+    left_out : bool
+        As in `fit_pairs`; otherwise a residual is divided by what its leverage spares it.
     """
     some = drawn > 0
-    pull = signs[some].astype(np.float32) @ inverse.astype(np.float32)
+    drawn_signs = signs[some].astype(np.float32)
+    pull = drawn_signs @ inverse.astype(np.float32)
     noise = (weights * residual)[some] ** 2 * drawn[some]
     if not left_out:
-        leverage = weights[some] * np.einsum("ij,ij->i", pull, signs[some])
+        leverage = weights[some] * np.einsum("ij,ij->i", pull, drawn_signs)
         noise /= np.maximum(1 - leverage, 1e-3)
     return np.asarray(np.sqrt(noise @ np.square(pull, out=pull)))
 
