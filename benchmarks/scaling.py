@@ -250,8 +250,9 @@ def _explained(n: int, size: int = 100_000) -> None:
         took, spent = time.perf_counter() - begin, time.process_time() - processor
     shards, each = n // 500, (held - before) / n * 1e6
     print(f"{n:,} records: {held - before:.0f} MB of records ({each:.0f} bytes each); {shards} "
-          f"shards: {seen[1] - held:.0f} MB more at the first, {seen[-1] - seen[1]:.0f} MB from the "
-          f"first to the last; {1e3 * spent / shards:.2f} ms of a core and "
+          f"shards: {seen[1] - held:.0f} MB more at the first, "
+          f"{seen[-1] - seen[1]:.0f} MB from the first to the last; "
+          f"{1e3 * spent / shards:.2f} ms of a core and "
           f"{1e3 * took / shards:.2f} ms per shard", flush=True)  # fmt: skip
 
 
