@@ -8,7 +8,6 @@ depend on who made it, on what was made before, or on how often it was interrupt
 from __future__ import annotations
 
 import functools
-import gc
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from basewise.errors import CapabilityError
 from basewise.explainers import EXPLAINERS
 from basewise.explainers.parts import CUTS, Cut, cuts_in
 from basewise.explainers.regions import explain_regions
-from basewise.models.repeatable import MemoryRanOut, agreed_tokens, repeatable
+from basewise.models.repeatable import settled
 from basewise.remote import Twin
 from basewise.store import attribution_bytes, write_text
 from basewise.types import Attribution, Precision, Record, Target
@@ -46,7 +44,6 @@ WORK, SECONDS = {"cpu": 10**12, "cuda": 10**14}, 20.0
 """Of a shard, by the kind of device: evaluations x bases x weights; and what that takes, about."""
 MOST = 500  # records in a shard
 RULE = [WORK, MOST]  # part of the fingerprint of results, which share batches within a shard
-HALVINGS = (0, 0, 1, 2, 3, 4, 5, 6)  # again as it was: memory may have been short for a moment
 
 
 @dataclass(frozen=True)
@@ -134,20 +131,14 @@ def explain_again(
         If memory runs out on the smallest batches too.
     """
     told = _once(progress) if progress else None
-    for halvings in HALVINGS:
-        try:
-            with repeatable(halvings):
-                return explain_regions(explainer, model, records, target, seed, told)
-        except MemoryRanOut:
-            log.warning("memory ran out; %d records are explained again", len(records))
-        gc.collect()  # the frames of the error held tensors
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-    tokens = agreed_tokens(model.device) >> HALVINGS[-1]
-    raise CapabilityError(
-        f"Memory ran out on batches of {tokens} tokens; explain shorter windows of the sequences, "
-        "or use a smaller model or another machine."
-    )
+
+    def work() -> list[Attribution]:
+        return explain_regions(explainer, model, records, target, seed, told)
+
+    def again() -> None:
+        log.warning("memory ran out; %d records are explained again", len(records))
+
+    return settled(work, model.device, again)
 
 
 def _once(progress: Callable[[Attribution], None]) -> Callable[[Attribution], None]:

@@ -9,19 +9,32 @@ a processor works with one thread; more of them is what more workers are for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
 
 from basewise.errors import CapabilityError
 
-__all__ = ["TOKENS", "MemoryRanOut", "agreed_tokens", "faster_halved", "repeatable", "timed"]
+__all__ = [
+    "TOKENS",
+    "MemoryRanOut",
+    "agreed_tokens",
+    "faster_halved",
+    "repeatable",
+    "settled",
+    "timed",
+]
 
 TOKENS = {"cpu": 1 << 12, "cuda": 1 << 17}
 """Of a batch, by the kind of device; a processor is as fast with half and with twice as many."""
+
+T = TypeVar("T")
+HALVINGS = (0, 0, 1, 2, 3, 4, 5, 6)  # again as it was: memory may have been short for a moment
 
 _HALVINGS: ContextVar[int | None] = ContextVar("halvings", default=None)
 
@@ -52,6 +65,41 @@ def repeatable(halvings: int = 0) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         _HALVINGS.reset(token)
+
+
+def settled(
+    work: Callable[[], T], device: torch.device, again: Callable[[], None] | None = None
+) -> T:
+    """What work gives inside `repeatable`, done again as a whole where memory runs out.
+
+    A value depends in its last bit on the size of its batch, so all of the work is done again:
+    once as it was, for memory may have been short for a moment, and then in smaller batches.
+
+    Parameters
+    ----------
+    again : callable, optional
+        Told each time.
+
+    Raises
+    ------
+    CapabilityError
+        If memory runs out on the smallest batches too.
+    """
+    for halvings in HALVINGS:
+        try:
+            with repeatable(halvings):
+                return work()
+        except MemoryRanOut:
+            if again:
+                again()
+        gc.collect()  # the frames of the error held tensors
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    tokens = agreed_tokens(device) >> HALVINGS[-1]
+    raise CapabilityError(
+        f"Memory ran out on batches of {tokens} tokens; explain shorter windows of the sequences, "
+        "or use a smaller model or another machine."
+    )
 
 
 def timed() -> bool:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+import torch
+
+from basewise.models.repeatable import settled
 from basewise.study import biology as study_biology
 
 if TYPE_CHECKING:
@@ -22,9 +26,11 @@ def biology(job: Job) -> None:
         return
 
     def make(step: Step) -> None:
-        for name, frame in study_biology.tables(
-            job.run, job.models, settings, job.study.target, tss, job.seed, step.at
-        ).items():
+        tables = partial(
+            study_biology.tables,
+            job.run, job.models, settings, job.study.target, tss, job.seed, step.at,
+        )  # fmt: skip
+        for name, frame in settled(tables, torch.device(job.device)).items():
             job.write(f"biology/{name}", frame)
 
     depends = [job.lock["biology"], job.lock["places"], job.lock["hashes"]["data"], tss]
