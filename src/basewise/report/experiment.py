@@ -370,7 +370,7 @@ def _references(run: ExperimentRun) -> Section | None:
         cells = {row.metric: row for row in rows_of(table)}
         rows.append(
             (
-                str(explainer),
+                _said(str(explainer)),
                 str(model),
                 str(reference),
                 str(factor),
@@ -405,7 +405,7 @@ def _references(run: ExperimentRun) -> Section | None:
                         "The least correlated first.",
                         ("Record", "Factor", "Level", "Explainer", "Least rank correlation"),
                         [
-                            (row.record_id, row.factor, row.level, row.explainer,
+                            (row.record_id, row.factor, row.level, _said(row.explainer),
                              number(row.lowest_rank_correlation))
                             for row in rows_of(some)
                         ],
