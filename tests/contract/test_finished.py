@@ -106,6 +106,15 @@ def test_a_finished_run_is_recognised_and_nothing_is_imported_or_written(home: H
     assert {path: path.stat().st_mtime_ns for path in home.folder.rglob("*")} == before
 
 
+@pytest.mark.parametrize("command", [["status", "runs/small"], ["run", "missing.toml"]])
+def test_what_computes_nothing_imports_nothing_that_does(home: Home, command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AFTER, *command], cwd=home.folder, capture_output=True, text=True
+    )
+    assert done.returncode == (0 if command[0] == "status" else 2)
+    assert not {"torch", "pandas"} & set(done.stdout.splitlines())
+
+
 def test_comments_and_results_of_other_settings_are_none_of_a_run(home: Home) -> None:
     (home.folder / "study.toml").write_text(STUDY.replace("# a name", "# another remark"))
     other = home.run / "attributions" / "cnn" / "saliency-of-before"

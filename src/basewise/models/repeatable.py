@@ -13,7 +13,7 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -115,6 +115,7 @@ def agreed_tokens(device: torch.device, tokens: int | None = None) -> int:
 def faster_halved(device: torch.device) -> bool:
     """Whether a device calculates with bfloat16 itself, and so counts as faster with it."""
     if device.type == "cpu":
-        known = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not say
+        # Older torch does not say.
+        known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(known.get("amx_bf16", False))
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
