@@ -82,7 +82,7 @@ def test_the_disk_is_about_that_of_the_file(tmp_path: Path, name: str, scores: i
     said = of(model, given, name)
     write_attributions(tmp_path / "a.parquet", bw.explain(model, given, name, "c"))
     real = (tmp_path / "a.parquet").stat().st_size
-    assert real > 90 * 100 * 8 * scores * 0.8
+    assert real > 90 * 100 * 8 * scores * 0.4  # of bytes sorted by place, half may be packed away
     assert 0.5 * real < said.disk < 2 * real
 
 
@@ -102,11 +102,11 @@ def test_memory_holds_for_the_whole_of_it_whatever_the_draws(draws: int) -> None
         )
         for what in ("forecast", "explain")
     )  # fmt: skip
-    assert held - 25 < said < held + 200  # megabytes, above the libraries
+    assert held - 25 < said < held + 200  # megabytes, above what is held before
 
 
 MEMORY = """
-import resource, sys
+import sys
 import numpy as np, torch
 import basewise as bw
 from basewise.explainers import EXPLAINERS, forecast
@@ -124,13 +124,14 @@ masking = {"type": "sampled", "draws": draws}
 units = {"type": "windows", "size": 6 if draws == 1 else 100}
 explainer = EXPLAINERS.build({"type": "occlusion", "units": units, "masking": masking})
 target = model.target("a")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+forecast._forget_peak(model.device)
+before = forecast._peak(model.device)
 if what == "explain":
     explainer.explain(model, records, target)
-    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    held = forecast._peak(model.device)
 else:
-    held = forecast.forecast(explainer, model, records, target).memory / 1024
-print((held - before) / 1024)
+    held = forecast.forecast(explainer, model, records, target).memory
+print((held - before) / 2**20)
 """
 
 

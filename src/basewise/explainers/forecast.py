@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 import numpy as np
@@ -16,6 +18,7 @@ from torch import nn
 from basewise.explainers.count import Count
 from basewise.explainers.regions import explain_in_place, regions_of
 from basewise.models.batch_size import Work
+from basewise.store import attribution_bytes
 from basewise.types import Attribution, Record, Target
 
 if TYPE_CHECKING:
@@ -25,8 +28,8 @@ __all__ = ["Forecast", "forecast"]
 
 SECONDS, CALLS = 1.0, 4  # a trial lasts as long, and as many calls of the network, at least
 MOST = 64  # records of a trial
-NUMBERS = 2.0  # kept per base where the trial saw no record to its end: score and error
-ROW, FILE = 300, 12_000  # bytes of a record beside its numbers; of a file beside its records
+STORED = 20.0  # bytes per base where the trial saw no record to its end: score, error, what is said
+FILE = 12_000  # bytes of a file beside its records
 
 
 class Costed(Protocol):
@@ -104,15 +107,14 @@ def forecast(
     work = float(np.dot([count.number for count in counts], lengths))
     some = [records[i] for i in middle[first:][:MOST]]
     seen = _trial(explainer, model, some, target, seed, work)
-    numbers, most = seen.numbers * float(lengths.sum()), seen.seconds * work
+    most = seen.seconds * work
     return Forecast(
         records=len(records),
         evaluations=Count.total(counts),
         seconds=seen.share * most,
         most=most,
         memory=seen.memory,
-        disk=round(8 * numbers + lengths.sum() + ROW * len(records))
-        + FILE * -(-len(records) // part),
+        disk=round(seen.stored * float(lengths.sum())) + FILE * -(-len(records) // part),
     )
 
 
@@ -121,13 +123,13 @@ class _Seen:
     """What a trial showed.
 
     Seconds per evaluation and base; of the evaluations that were said, the share that was made;
-    bytes; numbers kept per base.
+    bytes held; bytes stored per base.
     """
 
     seconds: float
     share: float
     memory: int
-    numbers: float
+    stored: float
 
 
 def _trial(
@@ -142,7 +144,9 @@ def _trial(
 
     Of all that is to be done, in bases of all evaluations, batches can have no more: `work`.
     """
-    numbers, share, n = NUMBERS, 1.0, 1
+    found: list[Attribution] = []
+    share, n = 1.0, 1
+    earlier = _peak(model.device)
     _forget_peak(model.device)
     before = _peak(model.device)
     with _metered(model.network) as meter:
@@ -155,7 +159,6 @@ def _trial(
             except _Enough:
                 break
             meter.mark()
-            numbers = sum(map(_numbers, found)) / bases
             said = sum(explainer.cost(model, record).number for record in some)
             share = sum(one.evaluations for one in found) / said
             if meter.over:
@@ -166,7 +169,8 @@ def _trial(
     if model.device.type == "cpu":  # where batches have a largest size, and memory grows with them
         largest = min(_largest_batch(model), work)
         held += round((held - before) * max(largest / max(meter.tokens, 1) - 1, 0))
-    return _Seen(seconds, share, held, numbers)
+        held = max(held, earlier)
+    return _Seen(seconds, share, held, _stored(found))
 
 
 def _largest_batch(model: Model) -> int:
@@ -174,9 +178,10 @@ def _largest_batch(model: Model) -> int:
     return max(model.batch_size(work).most for work in get_args(Work))
 
 
-def _numbers(found: Attribution) -> int:
-    kept = (found.scores, found.standard_error, found.hypothetical)
-    return sum(array.size for array in kept if array is not None)
+def _stored(found: Sequence[Attribution]) -> float:
+    """Bytes per base in a file, beside what every file has."""
+    bases = sum(len(each.sequence) for each in found)
+    return max(len(attribution_bytes(found)) - FILE, 0) / bases if bases else STORED
 
 
 class _Enough(Exception):
@@ -231,14 +236,22 @@ def _metered(network: nn.Module) -> Iterator[_Meter]:
 
 
 def _forget_peak(device: torch.device) -> None:
+    """Count from what is held now, where the system lets a process do so."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak(device: torch.device) -> int:
-    """The most bytes held until now, by the process or on its accelerator."""
+    """The most bytes held since then, by the process or on its accelerator."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError):
+        said = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        if said:
+            return int(said[1]) * 1024
     import resource  # not on Windows, where torch and this package are not tested
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
