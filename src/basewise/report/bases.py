@@ -101,7 +101,7 @@ class Bases:
             return None
         here = frame[frame["at"] == "windows"]
         blocks: list[Block] = [Text(said) for said in base_sentences(run)]
-        blocks += [*_poor(here), *_subsets(run, here)]
+        blocks += [*_subsets(run, here), *_poor(here)]
         blocks += [_figure(here), *_tables(frame)]
         blocks += _ceiling(here)
         blocks += _curves(run, here)
@@ -220,8 +220,10 @@ def _cells(
         shown = []
         for name in metrics:
             row = cells.get(name)
-            lacking = row is None or (of_calls and name == "auprc")
-            shown.append(NONE if lacking else estimate(row.value, row.low, row.high))
+            if row is None or (of_calls and name == "auprc"):
+                shown.append(NONE)
+            else:
+                shown.append(estimate(row.value, row.low, row.high))
         if threshold:
             shown.insert(0, NONE if of_calls else number(float(own["threshold"].iloc[0])))
         kind = f" ({_KINDS[said['kind']]})" if said["kind"] in ("published", "labels") else ""
