@@ -107,7 +107,9 @@ class Twin:
         system.invalidate_cache()
         found = system.find(root, detail=True) if system.exists(root) else {}
         there = {posixpath.relpath(path, root): info for path, info in found.items()}
-        self._there, self._sums = self._known(), _json(self.read(SUMS))
+        # What has gone from the store is sent again, if it is kept.
+        self._there = {name: each for name, each in self._known().items() if name in there}
+        self._sums = _json(self.read(SUMS))
         for name, info in there.items():
             if name in (SUMS, "running.json") or _hidden(name) or not name.startswith(below):
                 continue

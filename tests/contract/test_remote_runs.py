@@ -13,6 +13,8 @@ from basewise.explainers import shards
 from basewise.remote import Twin, is_url
 from basewise.study import load_study, open_run, run_study
 from basewise.study import twin as twins
+from basewise.study.finished import Inputs, recognised, remember
+from basewise.study.watch import Silent
 
 STUDY = """
 [study]
@@ -148,6 +150,28 @@ def test_only_what_changed_is_fetched_and_sent(
     fsspec.filesystem("memory").pipe_file("/bucket/runs/small/log.jsonl", b"{}\n")
     open_run(URL)
     assert [Path(name).name for name in moved] == ["log.jsonl"]
+
+
+def test_a_part_that_the_store_has_lost_is_sent_again(machine: Path) -> None:
+    study = load_study(machine / "study.toml")
+    run_study(study, URL, backend="local")
+    before = stored()
+    part = next(name for name in before if "part-" in name)
+    fsspec.filesystem("memory").rm_file(f"/bucket/runs/small/{part}")
+    run_study(study, URL, backend="local")
+    assert stored()[part] == before[part]
+
+
+def test_a_finished_run_in_a_store_is_recognised(machine: Path) -> None:
+    study, given = load_study(machine / "study.toml"), Inputs("small", {"all": "as it was"})
+    run_study(study, URL, backend="local")
+    with twins.working_copy(URL, Silent()) as (folder, _):
+        remember(folder, given, given, ["said"])
+    for machine_is_new in (False, True):
+        if machine_is_new:
+            another_machine(machine)
+        with twins.working_copy(URL, Silent()) as (folder, _):
+            assert recognised(folder, given) == ["said"]
 
 
 def test_a_run_at_work_on_another_machine_is_left_alone(machine: Path) -> None:

@@ -165,7 +165,10 @@ def _accelerators() -> list[str]:
 
 
 def _results(folder: Path) -> dict[str, str]:
-    """A hash of every file of a run; of attributions, of those that the lock says are its own."""
+    """A hash of every file of a run; of attributions, of those that the lock says are its own.
+
+    Hidden files are none of a run: they say what is being made, and what a store holds of it.
+    """
     lock = json.loads((folder / "lock.json").read_text(encoding="utf-8"))
     places = {folder / place for place in lock["places"].values()}
     found = {}
@@ -173,7 +176,7 @@ def _results(folder: Path) -> dict[str, str]:
         name = path.relative_to(folder)
         if name.parts[0] == "attributions" and path.parent not in places:
             continue
-        if str(name) not in APART:
+        if str(name) not in APART and not any(part.startswith(".") for part in name.parts):
             found[str(name)] = _sha(path)
     return found
 
