@@ -158,6 +158,24 @@ def test_draws_in_parts_are_the_same_draws(
     assert len(asked) > 3 * 10 or name == "deep_lift"  # which walks by rules of its own
 
 
+@pytest.mark.parametrize(
+    "reference",
+    [{"type": "shuffled", "draws": 20}, ["zero", {"type": "shuffled", "draws": 20}]],
+)
+def test_records_of_which_chance_leaves_out_other_starts_share_parts(
+    reference: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 21 starts, 9 lines take some: of each part of the starts more in one record."""
+    settings = {"draws": 9, "reference": reference}
+    model, some = tiny_cnn(), records((40, 40, 40))
+    monkeypatch.setattr(gradient, "MOST_BYTES", gradient.PARTS * 40 * 16 * 2)  # two at a time
+    together = bw.explain(model, some, "expected_gradients", "b", **settings)
+    for record, one in zip(some, together, strict=True):
+        (alone,) = bw.explain(model, [record], "expected_gradients", "b", **settings)
+        np.testing.assert_allclose(one.scores, alone.scores, atol=1e-6)
+        assert one.baseline == pytest.approx(alone.baseline, abs=1e-6)
+
+
 def test_occlusion_of_many_units_asks_for_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(occlusion, "MOST_CELLS", 1500)
     u, asked = 130, []

@@ -63,6 +63,7 @@ class ExpectedGradients(Gradient):
         most: int,
     ) -> Iterator[tuple[Tensor, Floats]]:
         turns, places, before = self.turns(rng), None, 0
+        held, held_at = x.new_empty(0, *x.shape), np.empty(0)
         for reference in in_parts(self.reference, most):
             references = reference.embedded(record, tokens, x, model, rng)
             if places is None:
@@ -72,8 +73,15 @@ class ExpectedGradients(Gradient):
             for i in range(0, len(lines), most):
                 some = lines[i : i + most]
                 at = torch.from_numpy(turns[some] - before).to(x.device)
-                yield references[at], places[some]
+                # Parts of one size: chance gives each record other numbers of these.
+                held = torch.cat([held, references[at]])
+                held_at = np.append(held_at, places[some])
+                if len(held) >= most:
+                    yield held[:most], held_at[:most]
+                    held, held_at = held[most:], held_at[most:]
             before += len(references)
+        if len(held):
+            yield held, held_at
 
     def turns(self, rng: np.random.Generator) -> Ints:
         """Which start each line has, (draws,).
