@@ -1,6 +1,7 @@
 """Conservation without alignment, what follows it, reconstruction: by hand, by enumeration."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
@@ -8,6 +9,7 @@ import basewise as bw
 from basewise.biology.conservation import CONSERVATION, conservation, follow_conservation
 from basewise.errors import ConfigError, DataError
 from basewise.evaluate.reconstruction import RECONSTRUCTION, reconstruct
+from basewise.report.conservation import conservation_sentences
 
 
 def letters(rng, b):
@@ -108,6 +110,38 @@ def test_families_of_one_cluster_are_refused():
         conservation(["ACGT", "ACGT"], ["a", "a"], 2)
     with pytest.raises(DataError, match="A gene has 4 bases, fewer than a word of k = 6"):
         conservation(["ACGT", "ACGTACGT"], ["a", "b"], 6)
+
+
+def test_what_says_nothing_gives_no_number():
+    rng = np.random.default_rng(0)
+    genes = [letters(rng, 60), letters(rng, 60), "N" * 60]
+    found = conservation(genes, ["a", "b", "c"], 2)
+    assert found[2].tolist() == [0.0] * 60
+    table = follow_conservation([np.zeros(60)], found[:1], genes[:1], ["g"], ["a"], 2, resamples=99)
+    assert table[["rho", "p", "q"]].isna().all(axis=None)
+
+
+class Found:
+    """A run of which only the tables of conservation are read."""
+
+    def __init__(self, **tables):
+        self.conserved = lambda name: tables.get(name, pd.DataFrame())
+
+
+@pytest.mark.parametrize("sign, said", [(1, "m does in 2 of 3 genes"), (-1, "none does in any")])
+def test_only_scores_that_rise_with_conservation_follow_it(sign, said):
+    table = pd.DataFrame({"rho": [0.9, 0.8, 0.1], "q": [0.01, 0.01, 0.6], "cluster": list("abc")})
+    table["rho"] *= sign
+    rows = [("m", 0.5, 0.75, 0.5, 1.0, 3), ("random", 0.5, 0.0, 0.0, 0.25, 3)]
+    columns = ["order", "share", "recognised", "recognised_low", "recognised_high", "n"]
+    again = pd.DataFrame(rows, columns=columns).assign(model="net")
+    run = Found(conservation=table.assign(model="net", explainer="m"), reconstruction=again)
+    first, second = conservation_sentences(run)
+    assert said in first
+    assert second.replace("\N{NO-BREAK SPACE}", " ") == (
+        "Of 3 genes of which half of the bases are kept, the first by m, net recognises 75.0 "
+        "% [50.0 %, 100 %], and 0 % [0 %, 25.0 %] where the half is random."
+    )
 
 
 WORD = "GATTACAGATTACA"

@@ -140,6 +140,8 @@ def follow_conservation(
 
 def _looked_up(numbers: Ints, words: Ints, share: Floats) -> Floats:
     """The share of each word in a sorted table; 0 where it is not there."""
+    if not len(words):  # unknown bases in all of them
+        return np.zeros(len(numbers))
     at = np.minimum(np.searchsorted(words, numbers), len(words) - 1)
     return np.where(words[at] == numbers, share[at], 0.0)
 
@@ -176,7 +178,7 @@ def _followed(
     least, most = order[:third], order[-third:]
     return (
         float(rhos["c"][0]), low, high,
-        *(float(q) for q in np.nanquantile(null, [0.025, 0.975])), above, below, len(null), p,
+        *(float(q) for q in np.quantile(null, [0.025, 0.975])), above, below, len(null), p,
         float(rhos["g"][0]), float(partial[0]), _against(partial, away)[3],
         float(scores[most].mean()), float(scores[least].mean()),
         _auroc(smooth[most], smooth[least]),

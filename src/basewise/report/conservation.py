@@ -3,7 +3,7 @@ the bases that come first."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 from markupsafe import Markup
@@ -29,7 +29,9 @@ def conservation_sentences(run: Run) -> list[str]:
     said = []
     for of, own in groups(frame, ("model",)):
         by = own.groupby("explainer", sort=False)
-        means, held = by["rho"].mean(), by["q"].apply(lambda q: int((q < LEVEL).sum()))
+        means = by["rho"].mean()
+        follows = (own["q"] < LEVEL) & (own["rho"] > 0)  # q is two-sided
+        held = follows.groupby(own["explainer"], sort=False).sum()
         most = str(held.idxmax())
         which = (
             f"{most} does in {quantity(held[most])} of {counted(int(by.size()[most]), 'gene')}"
@@ -43,16 +45,22 @@ def conservation_sentences(run: Run) -> list[str]:
             f"{counted(own['cluster'].nunique(), 'cluster')} of near copies."
         )
         rows = again[again["model"] == of["model"]] if len(again) else again
-        half = {str(r.order): float(r.recognised) for r in rows_of(rows) if r.share == 0.5}
+        half = {str(r.order): r for r in rows_of(rows) if r.share == 0.5}
         known = [str(name) for name in means.index if name in half]
         if known and "random" in half:
-            best = max(known, key=lambda name: half[name])
+            best = max(known, key=lambda name: float(half[name].recognised))
             said.append(
-                f"Of genes of which half of the bases are kept, the first by {best}, {of['model']} "
-                f"recognises {percent(half[best])}, and {percent(half['random'])} where the half "
-                "is random."
+                f"Of {counted(int(half[best].n), 'gene')} of which half of the bases are kept, the "
+                f"first by {best}, {of['model']} recognises {_recognised(half[best])}, and "
+                f"{_recognised(half['random'])} where the half is random."
             )
     return said
+
+
+def _recognised(row: Any) -> str:
+    """A share of genes with its interval."""
+    low, high = percent(row.recognised_low), percent(row.recognised_high)
+    return f"{percent(row.recognised)} [{low}, {high}]"
 
 
 @component
