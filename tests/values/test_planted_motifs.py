@@ -10,6 +10,7 @@ import pytest
 from basewise.data import GRAMMARS
 from basewise.data.planted import MotifGrammar
 from basewise.errors import ConfigError, DataError
+from basewise.study.datasets import Grammar
 from basewise.types import Record
 
 A, B = "ACGTTGCA", "GGATCCTT"
@@ -161,6 +162,8 @@ def by_enumeration(made: MotifGrammar, sequence: str, error: float = 0.01) -> fl
         if made.jitter is not None:
             middle = (made.length - width) // 2
             return list(range(middle - made.jitter, middle + made.jitter + 1))
+        if made.regular:  # at the same place, which has to fit the widest
+            width = max(word.width for word in made._words().values())
         return [slot * size + i for i in range(size - width + 1)]
 
     either = []
@@ -193,6 +196,7 @@ def by_enumeration(made: MotifGrammar, sequence: str, error: float = 0.01) -> fl
         {"length": 18, "slots": 3, "rule": "order", "decoys": 1},
         {"length": 24, "rule": "spacing", "gap": 2},
         {"length": 24, "slots": 4, "copies": 1, "decoys": 2},
+        {"length": 44, "slots": 2, "rule": "spacing", "gap": 0, "decoys": 1, "regular": True},
     ],
     ids=str,
 )
@@ -230,6 +234,10 @@ def test_twenty_copies_of_thirty_bases_are_no_overflow():
     found = made.log_odds([record.sequence for record in made.make(6, seed=1)])
     assert np.isfinite(found).all()
     assert found.max() > 500
+
+
+def test_a_study_of_planted_motifs_has_no_start_site():
+    assert Grammar(grammar={"type": "motif"}).tss is None
 
 
 def test_equal_seeds_give_equal_records():

@@ -108,6 +108,7 @@ class MotifGrammar:
     decoys: Annotated[int, Field(ge=0)] = 0
 
     labels: ClassVar[tuple[str, str]] = (PLANTED, OTHER)
+    tss: ClassVar[int | None] = None
 
     @field_validator("motif")
     @classmethod
@@ -246,6 +247,8 @@ class MotifGrammar:
             first = max(middle - self.jitter, 0)
             return np.array([first]), min(middle + self.jitter, self.length - width) - first + 1
         edges = np.arange(self.slots) * self.length // self.slots
+        if self.regular:  # words of any width at the same place
+            width = max(word.width for word in self._words().values())
         return edges, self._room() - width + 1
 
     def _places(
