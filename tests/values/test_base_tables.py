@@ -164,6 +164,14 @@ def test_regions_of_neighbouring_records_are_two() -> None:
     assert found["p"] == pytest.approx(0.01)
 
 
+def test_a_region_that_fits_nowhere_else_is_no_evidence() -> None:
+    records = [Record("a", "TTTTCGCGTT"), Record("b", "TTTTTTTTTT")]
+    regions = [np.array(flags("#########.")), np.array(flags("...#######"))]
+    found = repeats_in_regions(records, {"labels": regions}, ["CG"], least=4, draws=99).iloc[0]
+    assert found["share"] == found["expected"] == 4 / 16
+    assert (found["enrichment"], found["p"]) == (1, 1)
+
+
 def test_regions_are_put_anywhere_in_a_genome_by_length_and_content(tmp_path: Path) -> None:
     # Stretches of four with four G and C: CGCG is a run; of GGGG and CCGG none; NCGCG lacks one.
     (tmp_path / "one.fa").write_text(">a\nTTTTCGCGTTTT\n>b\nTTTTGGGGTTTTNCGC\n")

@@ -117,7 +117,8 @@ def repeats_in_regions(
         Bases of the shortest run.
     draws : int
         Of the null: each region is put on a stretch of these records, outside of all regions,
-        of the same length and number of G and C (or the nearest number that there is).
+        of the same length and number of G and C (or the nearest number that there is). One for
+        which there is no such stretch stays where it is.
     shuffles : int
         Dinucleotide shuffles of every record.
 
@@ -264,7 +265,7 @@ class _Places:
         self._taken = np.append(0, np.cumsum(inside))
         edges = inside & np.append(True, (record[1:] != record[:-1]) | ~inside[:-1])
         self.regions = []
-        starts = np.flatnonzero(edges)
+        starts = self._starts = np.flatnonzero(edges)
         stops = np.flatnonzero(inside & np.append((record[1:] != record[:-1]) | ~inside[1:], True))
         for start, stop in zip(starts.tolist(), (stops + 1).tolist(), strict=True):
             self.regions.append(_Region(stop - start, int(self._gc[stop] - self._gc[start])))
@@ -275,9 +276,11 @@ class _Places:
         totals = [np.append(0, np.cumsum(each)) for each in flags]
         counts = [np.zeros(draws) for _ in flags]
         free = {length: self._free(length) for length in {r.length for r in self.regions}}
-        for region in self.regions:
+        for region, start in zip(self.regions, self._starts, strict=True):
             starts, content = free[region.length]
-            if not len(starts):
+            if not len(starts):  # it could have been nowhere else, so it says nothing
+                for total, count in zip(totals, counts, strict=True):
+                    count += total[start + region.length] - total[start]
                 continue
             apart = np.abs(content - region.gc)
             some = starts[apart == apart.min()]
