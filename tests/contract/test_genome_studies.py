@@ -1,11 +1,13 @@
 """Studies of genomes: windows by blocks, genes beside genomes, the tables and sections of both."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from basewise.errors import ConfigError, DataError, UnknownName
 from basewise.report import SECTIONS, write_report
-from basewise.study.gene_tables import track_of
+from basewise.report.genomes import few_genomes
+from basewise.study.gene_tables import _calls, track_of
 from basewise.study.genomes import GenesAndGenomes, GenomeWindows, genome_of
 from basewise.study.results import open_run
 from basewise.study.run import run_study
@@ -214,6 +216,7 @@ def test_tables_of_a_genome(windows_run):
     assert calls.set_index("genome").in_training.to_dict() == {
         "poor": True, "rich": True, "unseen": False,
     }  # fmt: skip
+    assert calls.set_index("genome").learned.to_dict() == {"poor": 1, "rich": 1, "unseen": 1}
     assert (calls.low <= calls.share).all()
     assert (calls.share <= calls.high + 1e-9).all()
 
@@ -225,6 +228,34 @@ def test_the_report_says_what_one_genome_cannot_show(windows_run):
     assert "<h2" in page
     assert SECTIONS.build("genomes").render(windows_run) is not None
     assert SECTIONS.build("conservation").render(windows_run) is None
+
+
+def test_a_genome_that_is_only_learned_counts_as_learned():
+    """`more` is all in train, so that no window of it is called."""
+
+    class Found:
+        models = ("m",)
+        lock = {"target": {"label": "yes"}}
+
+        def records(self, split):
+            names = {"train": ("rich", "more", "poor"), "test": ("rich", "poor")}[split]
+            return [
+                Record(n, "A", "no" if n == "poor" else "yes", Interval(f"{n}:c", 0, 1))
+                for n in names
+            ]
+
+        def predictions(self, model):
+            rows = [("rich", "test", "yes", "yes"), ("poor", "test", "no", "yes")]
+            return pd.DataFrame(rows, columns=["record_id", "split", "label", "predicted"])
+
+        def genes(self, name):
+            return _calls(self, "m")
+
+    calls = Found().genes("genome_calls").set_index("genome")
+    assert calls.learned.to_dict() == {"poor": 1, "rich": 2}
+    said = " ".join(few_genomes(Found()))
+    assert "Only one genome was learned as no, poor." in said
+    assert "learned as yes" not in said
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,13 @@ _SHORT = {"shift": "shifts", "all shifts": "all shifts", "matched": "like places
 
 def few_genomes(run: Run) -> list[str]:
     """What cannot be concluded of classes with one or two genomes."""
-    calls = having(run.genes("genome_calls"), "genome", "label", "in_training", "target")
+    calls = having(run.genes("genome_calls"), "genome", "label", "in_training", "learned", "target")
     if calls.empty:
         return []
     said = []
     one = calls.drop_duplicates("genome")
     for of, own in groups(one[one["in_training"]], ("label",)):
-        if len(own) == 1:
+        if own["learned"].iloc[0] == 1:
             said.append(
                 f"Only one genome was learned as {of['label']}, {_plain(own['genome'].iloc[0])}. "
                 "Whatever sets this genome apart from the others (its composition, its codons, its "

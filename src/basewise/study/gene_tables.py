@@ -36,8 +36,8 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     "region_kinds": (*_EXPLANATION, "kind", "regions", *SCORES),
     "region_sets": (*_EXPLANATION, "set", "listed", "missing", "genes", *SCORES),
     "genome_calls": (
-        "model", "genome", "label", "in_training", "target", "windows", "called", "share", "low",
-        "high",
+        "model", "genome", "label", "in_training", "learned", "target", "windows", "called",
+        "share", "low", "high",
     ),
 }  # fmt: skip
 """The tables by name, with their columns.
@@ -46,7 +46,8 @@ region_scores, region_kinds, region_sets : see `biology.region_scores.SCORES`; o
     many names its list has and how many of these no gene of the annotation has; `genes` are those
     with a score.
 genome_calls : of every genome, how many of its test windows are predicted the class `target`, with
-    Wilson's interval of the share; and whether the model learned from other windows of it.
+    Wilson's interval of the share; whether the model learned from other windows of it, and how many
+    genomes of its label it learned from, whether they are in test or not.
 """
 
 
@@ -162,7 +163,7 @@ def track_of(
 def _calls(run: Run, model: str) -> pd.DataFrame:
     """How often windows of each genome are predicted the class that is explained."""
     target = run.lock["target"]["label"]
-    learned = {genome_of(record) for record in run.records("train")}
+    learned = {genome_of(record): record.label for record in run.records("train")}
     home = {record.id: genome_of(record) for record in run.records("test")}
     frame = run.predictions(model)
     frame = frame[frame["split"] == "test"]
@@ -170,9 +171,10 @@ def _calls(run: Run, model: str) -> pd.DataFrame:
     rows = []
     for (label, genome), own in frame.groupby(["label", "genome"]):
         share = wilson(int(own["called"].sum()), len(own))
+        alike = sum(other == label for other in learned.values())
         rows.append(
-            (model, genome, label, genome in learned, target, len(own), int(own["called"].sum()),
-             *share[:3])
+            (model, genome, label, genome in learned, alike, target, len(own),
+             int(own["called"].sum()), *share[:3])
         )  # fmt: skip
     return pd.DataFrame(rows, columns=list(TABLES["genome_calls"]))
 
