@@ -12,7 +12,7 @@ from basewise.biology.region_scores import (
     set_enrichment,
 )
 from basewise.data.features import Feature
-from basewise.errors import DataError
+from basewise.errors import ConfigError, DataError
 
 LENGTH = 61
 
@@ -259,6 +259,28 @@ def test_matching_needs_the_sequence():
         region_scores(genome(), FEATURES, null="matched")
     with pytest.raises(DataError, match="The sequence of 'c' has 3 bases and its track 61"):
         region_scores(genome(), FEATURES, null="matched", sequences={"c": "ACG"})
+
+
+def test_no_other_null_is_taken_for_a_null():
+    for score in (region_scores, lambda *a, **k: set_enrichment(*a, {"x": [0]}, **k)):
+        with pytest.raises(ConfigError, match=r"No null named 'matchd'\. Did you mean 'matched'"):
+            score(genome(), FEATURES, null="matchd")
+        with pytest.raises(ConfigError, match="draws = 0: a null has at least one draw"):
+            score(genome(), FEATURES, draws=0)
+    with pytest.raises(ConfigError, match="draws = -1"):
+        family_wise(genome(), FEATURES, draws=-1)
+
+
+def test_scores_and_names_without_what_they_are_of_are_refused():
+    with pytest.raises(DataError, match=r"The track is 'ndarray'; give .* \{'c': scores\}"):
+        region_scores(genome()["c"], FEATURES)
+    many = {f"other{i}": np.zeros(9) for i in range(9)}
+    with pytest.raises(DataError, match=r"tracks of 'other0', .*'other4', \.\.\.\.$"):
+        region_scores(many, FEATURES)
+    with pytest.raises(DataError, match="There is no sequence of 'c'; there are 1 others"):
+        region_scores(genome(), FEATURES, null="matched", sequences={"chr": "ACGT"})
+    with pytest.raises(DataError, match="The set 'core' is the text 'recF'; give a list of names"):
+        gene_sets(FEATURES, {"core": "recF"})
 
 
 def test_matched_sets_are_places_of_their_genes():

@@ -26,13 +26,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 
 from basewise.data.features import Feature
-from basewise.errors import DataError
+from basewise.errors import ConfigError, DataError, UnknownName
 from basewise.sequence.alphabet import encode
 from basewise.stats import benjamini_hochberg
 from basewise.types import Bools, Floats, Ints
@@ -71,6 +71,7 @@ _CHUNK = 1000  # shifts at a time
 _BLOCK = 1 << 15  # placements drawn at a time
 _BLOCKS = 40  # of them, at most, for a region
 _EQUAL = 1e-9  # of sums that were added up otherwise
+_SHOWN = 5  # names of contigs in an error
 
 Null = Literal["shift", "matched"]
 
@@ -125,7 +126,10 @@ def region_scores(
     ------
     DataError
         If there are no features, or a contig has no track, or one that ends before a feature does.
+    ConfigError
+        If there is no such null, or less than one draw.
     """
+    _check(null, draws)
     genome = _Genome.of(track, features, cutoff)
     if null == "matched":
         found = {m: _Tally(genome.observed[m]) for m in MEASURES}
@@ -181,6 +185,7 @@ def set_enrichment(
     DataFrame
         Columns `set`, `genes` (how many of them are scored), and those of `SCORES`.
     """
+    _check(null, draws)
     genome = _Genome.of(track, genes, 0.0)
     member = np.zeros((len(sets), len(genes)), bool)
     for row, chosen in zip(member, sets.values(), strict=True):
@@ -259,6 +264,7 @@ def family_wise(
     (r,) float
         At least 1 / (1 + draws); NaN for a region without a score.
     """
+    _check("shift", draws)
     genome = _Genome.of(track, features, 0.0)
     shifts, _ = _shifts(genome.lengths, draws, seed)
     tally = _Tally(genome.observed["mean"])
@@ -293,6 +299,11 @@ def gene_sets(
         By the name of the set, which of `genes`.
     missing : dict
         By the name of the set, the names that no gene has.
+
+    Raises
+    ------
+    DataError
+        If a set is one name where a list of them is asked for.
     """
     known: dict[str, list[int]] = {}
     for i, gene in enumerate(genes):
@@ -302,6 +313,8 @@ def gene_sets(
                 known.setdefault(name, []).append(i)
     found, missing = {}, {}
     for title, names in sets.items():
+        if isinstance(names, str):
+            raise DataError(f"The set {title!r} is the text {names!r}; give a list of names.")
         wanted = {name: name.lower().replace(" ", "").split("/") for name in names}
         found[title] = sorted({i for own in wanted.values() for n in own for i in known.get(n, [])})
         missing[title] = [name for name, own in wanted.items() if not known.keys() & set(own)]
@@ -309,6 +322,13 @@ def gene_sets(
 
 
 # -------------------------------------------------------------------- placements
+
+
+def _check(null: str, draws: int) -> None:
+    if null not in get_args(Null):
+        raise UnknownName("null", null, get_args(Null))
+    if draws < 1:
+        raise ConfigError(f"draws = {draws}: a null has at least one draw.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,12 +357,18 @@ class _Genome:
     ) -> _Genome:
         if not features:
             raise DataError("There are no regions to score; give some features.")
+        if not isinstance(track, Mapping):
+            raise DataError(
+                f"The track is {type(track).__name__!r}; give scores by contig: "
+                f"{{{features[0].chrom!r}: scores}}."
+            )
         chroms = tuple(dict.fromkeys(feature.chrom for feature in features))
         for feature in features:
             if feature.chrom not in track:
                 raise DataError(
                     f"{feature.id} lies on {feature.chrom!r}, which has no track; there are "
-                    f"tracks of {', '.join(map(repr, track))}."
+                    f"tracks of {', '.join(map(repr, [*track][:_SHOWN]))}"
+                    f"{', ...' if len(track) > _SHOWN else ''}."
                 )
             length = len(track[feature.chrom])
             if max(end for _, end in feature.parts) > length:
@@ -462,9 +488,14 @@ def _matched(
     if sequences is None:
         raise DataError("null = 'matched' matches G+C; give the sequences of the contigs.")
     for chrom, length in zip(genome.chroms, genome.lengths, strict=True):
-        if len(sequences.get(chrom, "")) != length:
+        if chrom not in sequences:
             raise DataError(
-                f"The sequence of {chrom!r} has {len(sequences.get(chrom, ''))} bases and its "
+                f"There is no sequence of {chrom!r}; there are {len(sequences)} others. Name them "
+                "as the contigs of the track."
+            )
+        if len(sequences[chrom]) != length:
+            raise DataError(
+                f"The sequence of {chrom!r} has {len(sequences[chrom])} bases and its "
                 f"track {length}; both are of one contig."
             )
     codes = np.concatenate([np.tile(encode(sequences[chrom]), 2) for chrom in genome.chroms])
