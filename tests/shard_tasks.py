@@ -10,7 +10,7 @@ from pathlib import Path
 
 from basewise.errors import DataError
 
-__all__ = ["Deadly", "Failing", "Said"]
+__all__ = ["Deadly", "Failing", "Named", "Said"]
 
 
 @dataclass(frozen=True)
@@ -57,3 +57,13 @@ class Failing:
         if self.ours:
             raise DataError("the record\nis bad")
         raise RuntimeError("no luck")
+
+
+@dataclass(frozen=True)
+class Named:
+    """Gives a variable of the environment where it is done."""
+
+    variable: str
+
+    def run(self) -> bytes:
+        return os.environ.get(self.variable, "").encode()

@@ -10,10 +10,10 @@ import pytest
 
 from basewise.errors import ConfigError
 from basewise.study import distribute as distributing
-from basewise.study.backends import BACKENDS
+from basewise.study.backends import BACKENDS, processes
 from basewise.study.backends.work import Failed
 from basewise.study.distribute import LOSSES, TRIES, distribute
-from shard_tasks import Deadly, Failing, Said
+from shard_tasks import Deadly, Failing, Named, Said
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,24 @@ def test_a_worker_that_dies_is_replaced_and_one_task_cannot_kill_for_ever(tmp_pa
     assert len((tmp_path / "always").read_bytes()) == LOSSES
     assert found[2].startswith(b"2")
     assert len(again) == 2 + LOSSES - 1
+
+
+@pytest.mark.parametrize(("given", "own"), [("2,5", {b"2", b"5"}), (None, {b"0", b"1"})])
+def test_processes_take_the_accelerators_that_the_run_was_given(
+    given: str | None, own: set[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = "CUDA_VISIBLE_DEVICES"
+    monkeypatch.delenv(variable, raising=False)
+    if given is not None:
+        monkeypatch.setenv(variable, given)
+    monkeypatch.setattr(processes, "_accelerators", lambda: 2)
+    with BACKENDS.build("processes").open("cuda") as workers:
+        for key in range(2):  # both at once, so each by a process of its own
+            workers.give(key, Named(variable))
+        found: list[Any] = []
+        while len(found) < 2:
+            found += workers.take(1.0)
+    assert {outcome for _, outcome in found} == own
 
 
 def test_tasks_are_drawn_when_there_is_room_for_them() -> None:

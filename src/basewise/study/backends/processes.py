@@ -118,7 +118,7 @@ def _serve(pipe: Connection, device: int) -> None:
     """Do tasks until the driver hangs up, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: for the driver to answer
     if device >= 0:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
+        os.environ["CUDA_VISIBLE_DEVICES"] = _named(device)
     threading.Thread(target=_end_with_driver, daemon=True).start()
     while True:
         try:
@@ -126,6 +126,12 @@ def _serve(pipe: Connection, device: int) -> None:
         except EOFError:
             return
         pipe.send(attempt(task))
+
+
+def _named(device: int) -> str:
+    """The accelerator of this number, of those that the run was given by a scheduler or by hand."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return str(device) if given is None else given.split(",")[device].strip()
 
 
 def _end_with_driver() -> None:
