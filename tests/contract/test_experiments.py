@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from basewise.cli import app as cli
 from basewise.data.planted import MotifGrammar
-from basewise.errors import ConfigError, ShardError
-from basewise.report.experiment import write_experiment_report
+from basewise.errors import ConfigError, ShardError, StoreError
+from basewise.report.experiment import _refused, write_experiment_report
 from basewise.study.cell import CEILING, ROWS
 from basewise.study.experiment import experiment_from, load_experiment
 from basewise.study.experiments import (
@@ -210,6 +210,32 @@ def test_the_page_holds_every_factor_and_no_broken_number(run):
         "copies-auprc",
     } <= drawn
     assert write_experiment_report(run.folder).read_text(encoding="utf-8") == text
+
+
+def test_a_report_of_nothing_is_refused(run, tmp_path):
+    (tmp_path / "lock.json").write_bytes((run.folder / "lock.json").read_bytes())
+    with pytest.raises(StoreError, match="has no finished cell to report on; run it first"):
+        write_experiment_report(tmp_path)
+    assert not (tmp_path / "report").exists()
+
+
+def test_what_was_refused_in_one_factor_is_not_told_of_all():
+    class Found:
+        records = pd.DataFrame(
+            [
+                ("cnn", "deep_lift", "rule", "", True),
+                ("cnn", "deep_lift", "probability", "no rule", True),
+                ("ceiling", "deep_lift", "rule", "no gradient", True),
+                ("ceiling", "deep_lift", "probability", "no gradient", True),
+                ("cnn", "lime", "rule", "", True),
+            ],
+            columns=["model", "explainer", "factor", "refused", "solved"],
+        )
+
+    assert _refused(Found()) == [
+        ("deep lift", "cnn", "probability", "no rule"),
+        ("deep lift", "ceiling", "all", "no gradient"),
+    ]
 
 
 def test_status_and_plan_count_cells(run):

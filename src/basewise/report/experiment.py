@@ -11,7 +11,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from basewise.drawing import Picture, check_format, logo_of
-from basewise.errors import MissingExtra
+from basewise.errors import MissingExtra, StoreError
 from basewise.picture.plots import Box, Panel, Series, boxes, grid, multiples
 from basewise.picture.svg import file_of
 from basewise.picture.words import NONE, counted, estimate, listing, number, percent, quantity
@@ -66,8 +66,15 @@ def write_experiment_report(folder: str | Path) -> Path:
     -------
     Path
         Of the page.
+
+    Raises
+    ------
+    StoreError
+        If no cell is done yet.
     """
     run = ExperimentRun(Path(folder))
+    if run.records.empty:
+        raise StoreError(f"{folder} has no finished cell to report on; run it first.")
     figures: dict[str, Markup] = {}
     sections = [
         ("question", _question(run)),
@@ -416,6 +423,20 @@ def _references(run: ExperimentRun) -> Section | None:
     return Section("Does the story depend on the reference?", tuple(blocks))
 
 
+def _refused(run: ExperimentRun) -> list[tuple[str, ...]]:
+    """Explainer, model, the factors in which the one does not serve the other, and why."""
+    rows = run.records[run.records["solved"]]
+    asked: dict[Any, int] = rows.groupby(["model", "explainer"])["factor"].nunique().to_dict()
+    found: list[tuple[str, ...]] = []
+    some = rows[rows["refused"] != ""]
+    for (model, explainer, why), own in some.groupby(["model", "explainer", "refused"], sort=False):
+        factors = own["factor"].unique().tolist()
+        every = len(factors) == asked[model, explainer]
+        told = "all" if every else listing(factors)
+        found.append((_said(str(explainer)), str(model), told, str(why)))
+    return found
+
+
 def _gate(run: ExperimentRun) -> Section:
     """The quality of every model, beside the ceiling."""
     keys = ["model", "tokenizer", "factor", "place", "level", "seed"]
@@ -435,7 +456,7 @@ def _gate(run: ExperimentRun) -> Section:
         )
         for row in rows_of(cells)
     ]
-    refused = run.records[run.records["refused"] != ""].drop_duplicates(["model", "explainer"])
+    refused = _refused(run)
     blocks: list[Block] = [
         Table(
             "One row per model: AUROC on test with its 95 % interval, and that of the grammar's "
@@ -458,9 +479,9 @@ def _gate(run: ExperimentRun) -> Section:
     if len(refused):
         blocks.append(
             Table(
-                "One row per model and explainer that does not serve it.",
-                ("Explainer", "Model", "Why"),
-                [(_said(row.explainer), row.model, row.refused) for row in rows_of(refused)],
+                "One row per model and explainer that does not serve it, or not in all factors.",
+                ("Explainer", "Model", "Factors", "Why"),
+                refused,
             )
         )
     else:
