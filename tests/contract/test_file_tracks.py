@@ -95,6 +95,19 @@ def test_numbers_stand_where_the_file_has_them(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read, [-0.5, 1, 1, 1, -0.5, 2, -0.5])
 
 
+def test_gaps_are_told_of_many_records_and_not_of_each(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    records = windows(home)[:6]
+    track = FileTrack(file=str(home / "peaks.bw"))
+    with caplog.at_level("INFO", logger="basewise"):
+        for record in records:
+            track.read([record])
+        assert not caplog.messages
+        track.read(records)
+    assert ["has no number for" in said for said in caplog.messages] == [True]
+
+
 def test_a_model_whose_label_depends_on_the_track_learns_it(home: Path, model: bw.Model) -> None:
     records = windows(home)
     unseen = [r for r in records if r.locus is not None and r.locus.chrom == "chr2"]

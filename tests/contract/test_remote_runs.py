@@ -7,7 +7,9 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from typer.testing import CliRunner
 
+from basewise.cli import app
 from basewise.errors import ConfigError, StoreError
 from basewise.explainers import shards
 from basewise.remote import Twin, is_url
@@ -51,6 +53,19 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "study.toml").write_text(STUDY)
     yield tmp_path
     store.store.clear()
+
+
+def test_commands_read_the_url_of_a_run(machine):
+    run_study(load_study(machine / "study.toml"), URL)
+    another_machine(machine)
+    told = CliRunner().invoke(app, ["status", URL])
+    assert told.exit_code == 0
+    assert "cnn by occlusion" in told.output
+    written = CliRunner().invoke(app, ["report", URL])
+    assert written.output.splitlines()[-1] == f"{URL}/report/index.html"
+    assert any(name.endswith("report/index.html") for name in stored())
+    missing = CliRunner().invoke(app, ["status", "memory://bucket/runs/none"])
+    assert str(missing.exception).startswith("memory://bucket/runs/none is not the folder of a run")
 
 
 def another_machine(machine: Path) -> None:

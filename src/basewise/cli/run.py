@@ -155,16 +155,18 @@ def check(
         typer.echo(line)
 
 
-def status(folder: Annotated[Path, typer.Argument(help="The folder of a run.")]) -> None:
+def status(
+    folder: Annotated[str, typer.Argument(help="The folder of a run, or its URL.")],
+) -> None:
     """Say what a run has finished and what is left."""
     from basewise.study import open_run
     from basewise.study.status import progress_of
     from basewise.study.which import holds_experiment
 
-    if holds_experiment(folder):
+    if holds_experiment(Path(folder)):
         from basewise.study.experiments import ExperimentRun, progress_of_experiment
 
-        lines = progress_of_experiment(ExperimentRun(folder))
+        lines = progress_of_experiment(ExperimentRun(Path(folder)))
     else:
         lines = progress_of(open_run(folder))
     for line in lines:

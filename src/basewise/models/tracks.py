@@ -97,7 +97,9 @@ class FileTrack:
         bases = sum(map(len, found))
         unknown = sum(int(np.isnan(values).sum()) for values in found)
         if unknown:
-            log.info(
+            # Explainers read one record after the other; each by itself is no news.
+            log.log(
+                logging.INFO if len(records) > 1 else logging.DEBUG,
                 "%s has no number for %d of %d bases; %g is read there",
                 self.file, unknown, bases, self.missing,
             )  # fmt: skip
