@@ -100,7 +100,9 @@ def drawn(m: int, u: int, seed: int) -> tuple[Bools, Floats, Floats]:
 
 def test_each_pair_is_compared_with_a_fit_to_the_others() -> None:
     half, gains, scores = drawn(40, 6, 3)
-    known, missed = surrogate(half, gains, scores, 1.5, np.random.default_rng(0))
+    known, missed, _ = surrogate(
+        half, gains, scores, 1.5, np.ones(len(half)), np.random.default_rng(0)
+    )
     at = np.where(np.vstack([half, np.ones(6, bool)]), np.float32(1), np.float32(-1))
     for _ in range(2):  # it looks along the scores that a first fit of its own found
         rest = np.append(gains, 1.5) - at @ scores
@@ -119,9 +121,11 @@ def test_each_pair_is_compared_with_a_fit_to_the_others() -> None:
 
 def test_pairs_beyond_the_most_are_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:
     half, gains, scores = drawn(60, 6, 4)
-    _, every = surrogate(half, gains, scores, 1.5, np.random.default_rng(0))
+    _, every, _ = surrogate(half, gains, scores, 1.5, np.ones(len(half)), np.random.default_rng(0))
     monkeypatch.setattr(module, "FITTED", 50)
-    known, missed = surrogate(half, gains, scores, 1.5, np.random.default_rng(0))
+    known, missed, _ = surrogate(
+        half, gains, scores, 1.5, np.ones(len(half)), np.random.default_rng(0)
+    )
     assert np.isfinite(known).all()
     assert np.corrcoef(every, missed)[0, 1] > 0.9
     assert not np.allclose(every, missed)
@@ -186,6 +190,19 @@ def test_standard_errors_are_the_spread_over_seeds(adjusted: bool, evaluations: 
     spread = np.std([each.scores for each in found], axis=0)
     said = np.sqrt(np.mean([each.standard_error**2 for each in found], axis=0))
     assert 0.8 < np.sqrt((said**2).sum() / (spread**2).sum()) < 1.25
+
+
+def test_what_was_drawn_counts_for_itself_and_not_for_the_rest() -> None:
+    """A fourth of all pairs is drawn, and fitted better than the others."""
+    u = 12
+    value = partial(decided, np.random.default_rng(0).normal(size=u))
+    truth = estimate(value, u, "exact_shapley").scores
+    found = [estimate(value, u, seed=s, evaluations=1000, adjusted=True) for s in range(30)]
+    away = np.array([each.scores for each in found]) - truth
+    noise = away.std(0, ddof=1) / np.sqrt(len(found))
+    assert np.sqrt(np.mean((away.mean(0) / noise) ** 2)) < 2  # 1 where there is no bias
+    said = np.array([each.standard_error for each in found])
+    assert 0.75 < np.sqrt(np.mean((away / said) ** 2)) < 1.25
 
 
 def test_nothing_is_adjusted_where_nothing_was_drawn() -> None:

@@ -43,7 +43,8 @@ def fit_pairs(
     weights : (m,) float
     drawn : (m,) float
         1 where a pair is one of very many of its kind, drawn at random, 0 where all of its
-        kind are there; between them, the share of its kind that was not drawn.
+        kind are there; between them, the share of its kind that was not drawn. More generally,
+        what the square of its residual counts in the variance.
     total : float, optional
         What the scores have to sum to.
     left_out : bool

@@ -73,11 +73,9 @@ class LeverageShap(Stoppable):
         total = game.full - game.empty
         scores, error = fit_pairs(half, gains, weights, rest, total)
         if self.adjusted and rest.any():
-            known, missed = surrogate(half, gains, scores, total, rng)
-            # What the surrogate misses does not vanish as the drawn become all there are.
-            some = (rest > 0).astype(float)
+            known, missed, counts = surrogate(half, gains, scores, total, rest, rng)
             left = total - float(known.sum())
-            more, error = fit_pairs(half, missed, weights, some, left, left_out=True)
+            more, error = fit_pairs(half, missed, weights, counts, left, left_out=True)
             scores = known + more
         return Estimate(scores, error)
 

@@ -176,12 +176,18 @@ def _triples_with(signs: Signs, scale: Signs) -> Signs:
 
 
 def surrogate(
-    half: Bools, gains: Floats, scores: Floats, total: float, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
+    half: Bools,
+    gains: Floats,
+    scores: Floats,
+    total: float,
+    rest: Floats,
+    rng: np.random.Generator,
+) -> tuple[Floats, Floats, Floats]:
     """Shapley values of a surrogate fitted to complement pairs, and what it misses of each.
 
-    Each pair is compared with the surrogate fitted to the others, so what is missed is as
-    large as for a pair never seen.
+    Its values are those of all pairs, drawn or not. So each pair that was drawn stands for
+    itself, compared with the surrogate, and for those of its kind that were not, compared with
+    the surrogate fitted to the other pairs: there it misses as much as of a pair never seen.
 
     Parameters
     ----------
@@ -193,34 +199,42 @@ def surrogate(
         Of a first fit.
     total : float
         Gain of all units together.
+    rest : (m,) float
+        The share of each pair's kind that was not drawn.
 
     Returns
     -------
     scores : (u,) float
     missed : (m,) float
+    counts : (m,) float
+        What the squares of these count in the variance that drawing leaves: the share of the
+        rest, which those of pairs that it was fitted to hold twice already.
     """
     m, u = half.shape
     signs = np.where(half, np.float32(1), np.float32(-1))
     order = rng.permutation(m)
     for most in (LEARNED, FITTED):  # the second along the scores that the first has found
-        rest = gains - signs @ scores
-        size = float(np.sqrt(np.mean(rest**2) / max(1 - u / m, 0.2)))
+        left = gains - signs @ scores
+        size = float(np.sqrt(np.mean(left**2) / max(1 - u / m, 0.2)))
         if size <= 1e-9 * float(np.abs(gains).max()):
-            return scores, rest
+            return scores, left, rest
         some = np.sort(order[:most])
         prior = Prior.of(signs, scores)
         at = np.concatenate([signs[some], np.ones((1, u), np.float32)])
-        known = (np.append(rest[some], total - scores.sum()) / size).astype(np.float32)
+        known = (np.append(left[some], total - scores.sum()) / size).astype(np.float32)
         covariance = prior.covariance(at, at)
         covariance.flat[:: len(at) + 1] += NOISE
         factor, _ = lapack.spotrf(covariance, lower=True, overwrite_a=True)
         weights, _ = lapack.spotrs(factor, known, lower=True)
         scores = scores + size * prior.shapley(weights, at)
     inverse, _ = lapack.strtri(factor, lower=True, overwrite_c=True)
-    missed = rest.copy()
-    missed[some] = size * (weights / np.einsum("ij,ij->j", inverse, inverse))[:-1]
+    missed = left.copy()
+    new = 1 / np.einsum("ij,ij->j", inverse, inverse)[:-1]
+    missed[some] = size * weights[:-1] * (rest[some] * new + (1 - rest[some]) * NOISE)
+    counts = rest.copy()
+    counts[some] = np.divide(1.0, rest[some], out=np.zeros(len(some)), where=rest[some] > 0)
     if m > len(some):
         others = np.ones(m, bool)
         others[some] = False
         missed[others] -= size * (prior.covariance(signs[others], at) @ weights)
-    return scores, missed
+    return scores, missed, counts
