@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
 
+from basewise.cli import app
 from basewise.errors import CapabilityError
 from basewise.explainers.count import at_most
 from basewise.explainers.forecast import Forecast
@@ -63,6 +65,13 @@ def test_every_model_and_explainer_has_a_row_and_there_is_a_sum(tmp_path: Path) 
     assert "Training" in lines[-1]
     assert seen[-1] == (3, 4, "hyena by lime")
     assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
+
+
+def test_a_data_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY)
+    asked = ["check", str(tmp_path / "study.toml"), "--data", str(tmp_path / "nowhere")]
+    with pytest.raises(typer.BadParameter, match="nowhere' does not exist"):
+        app(asked, standalone_mode=False)
 
 
 def test_what_a_model_cannot_serve_is_named(tmp_path: Path) -> None:

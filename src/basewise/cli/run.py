@@ -16,7 +16,12 @@ __all__ = ["check", "run", "status"]
 StudyFile = Annotated[Path, typer.Argument(help="A study file (TOML), or the lock.json of a run.")]
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data", help="Folder that the data paths of the study are relative to."),
+    typer.Option(
+        "--data",
+        exists=True,
+        file_okay=False,
+        help="Folder that the data paths of the study are relative to.",
+    ),
 ]
 OutFolder = Annotated[
     str, typer.Option("--out", help="Where runs are kept: a folder, or a URL (s3://bucket/runs).")
