@@ -19,7 +19,7 @@ STEPS = {
     "regions": 1,
     "predict": 1,
     "bases": 3,
-    "explain": 2,
+    "explain": 3,
     "evaluate": 2,
     "compare": 2,
     "faithfulness": 1,
