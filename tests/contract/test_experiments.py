@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from basewise.cli import app as cli
-from basewise.data.planted import MotifGrammar
 from basewise.errors import ConfigError, ShardError, StoreError
 from basewise.report.experiment import _refused, write_experiment_report
 from basewise.study.cell import CEILING, ROWS
+from basewise.study.datasets import Grammar
 from basewise.study.experiment import experiment_from, load_experiment
 from basewise.study.experiments import (
     ALL,
@@ -245,6 +245,20 @@ def test_status_and_plan_count_cells(run):
     plan = "\n".join(plan_experiment(run.experiment))
     assert "jitter: jitter 0, jitter 6" in plan
     assert "18 cells: 3 levels, 2 seeds, cnn, dull and the ceiling" in plan
+    assert re.search(r"12 models to train, at most [\d,]+ evaluations", plan)
+
+
+def test_what_an_explainer_refuses_is_said_before_anything_is_trained(tmp_path):
+    wrong = TABLES | {
+        "explainers": {"leverage_shap": {"units": "bases", "evaluations": 3}},
+        "factors": {"jitter": {"grid": {"jitter": [0]}}},
+    }
+    said = r"\[explainers.leverage_shap\] in the factor jitter: .*evaluations = 3 is too few"
+    with pytest.raises(ConfigError, match=said):
+        plan_experiment(experiment_from(wrong))
+    with pytest.raises(ConfigError, match=said):
+        run_experiment(experiment_from(wrong), tmp_path / "run")
+    assert not list((tmp_path / "run").rglob("training"))
 
 
 def test_a_cell_that_fails_is_told_and_tried_again(tmp_path, monkeypatch):
@@ -257,12 +271,12 @@ def test_a_cell_that_fails_is_told_and_tried_again(tmp_path, monkeypatch):
             "models": {"dull": TABLES["models"]["dull"]},
         }
     )
-    make = MotifGrammar.make
-    monkeypatch.setattr(MotifGrammar, "make", lambda *_: 1 / 0)
+    splits = Grammar.splits
+    monkeypatch.setattr(Grammar, "splits", lambda *_: 1 / 0)
     monkeypatch.setattr("basewise.study.distribute.WAIT", 0.0)
     with pytest.raises(ShardError, match=r"2 of 2 cells failed.*ZeroDivisionError.*again"):
         run_experiment(small, tmp_path / "run", backend="local")
-    monkeypatch.setattr(MotifGrammar, "make", make)
+    monkeypatch.setattr(Grammar, "splits", splits)
     assert len(run_experiment(small, tmp_path / "run", backend="local").records)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from basewise.registry import Registry
 from basewise.store import fingerprint, write_attributions
 from basewise.study.datasets import Grammar
 from basewise.study.records import drawn
+from basewise.study.rehearsal import naming
 from basewise.study.study import MODELS
 from basewise.train.metrics import classification_metrics
 from basewise.types import Attribution, Floats, Read, Record, Target
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from basewise.data.planted import MotifGrammar
     from basewise.models.model import Model
 
-__all__ = ["CEILING", "ROWS", "Cell", "Task", "reference_of"]
+__all__ = ["CEILING", "ROWS", "Cell", "Task", "evaluations", "reference_of"]
 
 CEILING = "ceiling"
 """The name of the grammar's own log-odds among the models: what could be known at best."""
@@ -189,6 +192,33 @@ class Task:
             return pd.DataFrame([about | {"refused": " ".join(str(error).split())}])
         write_attributions(self.folder / f"{name}.parquet", found[:KEPT])
         return _measured(records, found, cell.grammar.motifs).assign(**about)
+
+
+def evaluations(cell: Cell) -> int:
+    """What explaining the records of a cell takes, counted on one with an untrained model.
+
+    Raises
+    ------
+    ConfigError
+        Naming the explainer whose settings do not do for such a record, as a budget too small.
+    """
+    from basewise.models.model import Model
+
+    grammar = cell.grammar
+    some = grammar.make(64, cell.seed)
+    if cell.source is None:
+        labels = [grammar.labels[0]]
+        model = Model.from_callable(grammar.log_odds, labels, outputs="values", name=CEILING)
+    else:
+        with TemporaryDirectory() as folder:
+            source = MODELS.build(cell.source)
+            model = source.untrained(cell.model, some, Path(folder), cell.seed)
+    record = next(record for record in some if record.truth)
+    total = 0
+    for name, settings in cell.explainers.items():
+        with naming(f"[explainers.{name}] in the factor {cell.factor}"), suppress(CapabilityError):
+            total += EXPLAINERS.build(settings).cost(model, record).number
+    return total * cell.explained
 
 
 def reference_of(explainer: Any) -> str:

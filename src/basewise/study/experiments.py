@@ -41,7 +41,7 @@ from basewise.store import (
 )
 from basewise.study.backends import BACKENDS
 from basewise.study.backends.work import Backend, Failed, cores
-from basewise.study.cell import Cell, Task
+from basewise.study.cell import Cell, Task, evaluations
 from basewise.study.distribute import distribute
 from basewise.study.experiment import Experiment, load_experiment
 from basewise.study.finished import LIBRARIES
@@ -165,6 +165,9 @@ def run_experiment(
         cells = experiment.cells()
         _save_lock(experiment, folder)
         log("start", experiment=experiment.about.name, cells=len(cells))
+        with watcher.step("check", None):  # what explainers refuse, before anything is trained
+            for cell in _of_one_seed([c for c in cells if not _place(folder, c).exists()]):
+                evaluations(cell)
         try:
             _work(cells, folder, watcher, BACKENDS.build(backend) if backend else _fitting(), log)
         finally:  # of what is done, also where it was stopped
@@ -172,6 +175,11 @@ def run_experiment(
                 _sum_up(folder, cells)
         log("complete")
         return run
+
+
+def _of_one_seed(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells of each level and model with their first seed."""
+    return list({(c.factor, c.place, c.model): c for c in reversed(cells)}.values())
 
 
 def _sum_up(folder: Path, cells: Sequence[Cell]) -> None:
@@ -326,4 +334,7 @@ def plan_experiment(experiment: Experiment) -> list[str]:
         f"{' and the ceiling' if about.ceiling else ''}"
     )
     lines.append(f"in each {about.explained} records by {len(experiment.explainers)} explainers")
+    trained = sum(cell.source is not None for cell in cells)
+    total = sum(map(evaluations, _of_one_seed(cells))) * len(about.seeds)
+    lines.append(f"{counted(trained, 'model')} to train, at most {counted(total, 'evaluation')}")
     return lines
