@@ -120,7 +120,7 @@ class Verdict:
 
     @property
     def sentence(self) -> str:
-        """What was measured means."""
+        """What the two numbers mean for the model."""
         return f"The model {self.model} {self._said(0)}"
 
     @property
