@@ -43,8 +43,10 @@ NAMES = {
     "hypothetical_match": "match of hypothetical scores",
     "relative_gap": "completeness gap",
     "lowest_rank_correlation": "least rank correlation of references",
+    "lowest_top_overlap": "least share of largest scores in common",
     "changes": "share whose story changes",
 }
+REFERENCES = ("lowest_rank_correlation", "lowest_top_overlap", "changes")
 MEANING = (
     "AUPRC: precision over recall when bases are ranked by attribution; 1 is perfect, and the base "
     "rate stands beside it as chance. Mass inside: share of the positive attribution that lies on "
@@ -367,7 +369,7 @@ def _cell(row: Any) -> str:
 def _references(run: ExperimentRun) -> Section | None:
     """Where one explainer averages over several references, whether they tell the same story."""
     summary = run.summary
-    own = summary[summary["metric"].isin(["lowest_rank_correlation", "changes"])]
+    own = summary[summary["metric"].isin(REFERENCES)]
     own = own[own["level"] == ALL]
     if own.empty:
         return None
@@ -382,7 +384,7 @@ def _references(run: ExperimentRun) -> Section | None:
                 str(reference),
                 str(factor),
                 quantity(max(row.n for row in cells.values())),
-                *(_cell(cells.get(m)) for m in ("lowest_rank_correlation", "changes")),
+                *(_cell(cells.get(m)) for m in REFERENCES),
             )
         )
     rows_of_records = run.records
@@ -390,30 +392,35 @@ def _references(run: ExperimentRun) -> Section | None:
     blocks: list[Block] = [
         Text(
             "Explainers that take several references say how far these agree: the least rank "
-            "correlation of any two, and whether the story of a sequence changes with them (that "
-            "correlation below 0.5, or less than 80 % of the ten largest scores of one sign)."
+            "correlation of any two over all bases, the least share of their ten largest scores "
+            "that any two have in common, and whether the story of a sequence changes with them "
+            "(less than half in common, or less than 80 % of the ten largest of one sign)."
         ),
         Table(
             "One row per explainer and factor, over all levels and seeds.",
             (
                 "Explainer", "Model", "References", "Factor", "Records",
-                "Least rank correlation", "Share whose story changes",
+                "Least rank correlation", "Least share in common", "Share whose story changes",
             ),
             rows,
         ),
     ]  # fmt: skip
     if len(flagged):
-        some = flagged.sort_values("lowest_rank_correlation").head(20)
+        some = flagged.sort_values("lowest_top_overlap").head(20)
         blocks.append(
             Details(
                 f"Sequences whose story changes: the first 20 of {quantity(len(flagged))}",
                 (
                     Table(
-                        "The least correlated first.",
-                        ("Record", "Factor", "Level", "Explainer", "Least rank correlation"),
+                        "Those that have least in common first.",
+                        (
+                            "Record", "Factor", "Level", "Explainer", "Least rank correlation",
+                            "Least share in common",
+                        ),
                         [
                             (row.record_id, row.factor, row.level, _said(row.explainer),
-                             number(row.lowest_rank_correlation))
+                             number(row.lowest_rank_correlation),
+                             percent(row.lowest_top_overlap))
                             for row in rows_of(some)
                         ],
                     ),

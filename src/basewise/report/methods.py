@@ -150,6 +150,7 @@ def _references(frame: pd.DataFrame) -> list[Block]:
             quantity(row.references),
             number(row.rank_correlation),
             number(row.lowest_rank_correlation),
+            percent(row.lowest_top_overlap),
             percent(row.lowest_sign_agreement),
             number(row.relative_spread),
             f"{percent(row.changes)} of {quantity(row.n)}",
@@ -160,17 +161,19 @@ def _references(frame: pd.DataFrame) -> list[Block]:
         SubHeading("How much explanations depend on their reference"),
         Table(
             "One row per model and explainer that averages over several references. Medians over "
-            "sequences: the mean and the least rank correlation of any two references, the least "
-            f"share of the {TOP} bases of largest score to which any two give the same sign, and "
-            "the standard deviation over references as a share of the mean score. Then the share "
-            "of sequences whose story changes with the reference: least rank correlation below "
-            "0.5, or least agreement of signs below 80\N{NO-BREAK SPACE}%.",
+            "sequences: the mean and the least rank correlation of any two references over all "
+            f"bases, the least share of the {TOP} bases of largest score that any two have in "
+            "common, and to which any two give the same sign, and the standard deviation over "
+            "references as a share of the mean score. Then the share "
+            "of sequences whose story changes with the reference: less than half of the largest in "
+            "common, or least agreement of signs below 80\N{NO-BREAK SPACE}%.",
             (
                 "Explainer",
                 "Model",
                 "References",
                 "Rank correlation",
                 "Least",
+                "Largest",
                 "Signs",
                 "Spread",
                 "Story changes",
@@ -188,7 +191,7 @@ def _flagged(frame: pd.DataFrame) -> list[Block]:
     if some.empty:
         return [Text("No sequence's story changes with its reference.")]
     shown = some.sort_values(
-        ["lowest_rank_correlation", "record_id"], na_position="first", kind="stable"
+        ["lowest_top_overlap", "record_id"], na_position="first", kind="stable"
     ).head(FLAGGED)
     rows = [
         (
@@ -197,6 +200,7 @@ def _flagged(frame: pd.DataFrame) -> list[Block]:
             str(row.model),
             number(row.rank_correlation),
             number(row.lowest_rank_correlation),
+            percent(row.lowest_top_overlap),
             percent(row.lowest_sign_agreement),
         )
         for row in rows_of(shown)
@@ -209,7 +213,15 @@ def _flagged(frame: pd.DataFrame) -> list[Block]:
                 Table(
                     "One row per sequence, model and explainer; those whose references agree "
                     "least first.",
-                    ("Record", "Explainer", "Model", "Rank correlation", "Least", "Signs"),
+                    (
+                        "Record",
+                        "Explainer",
+                        "Model",
+                        "Rank correlation",
+                        "Least",
+                        "Largest",
+                        "Signs",
+                    ),
                     rows,
                 ),
             ),

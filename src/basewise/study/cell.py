@@ -40,7 +40,7 @@ __all__ = ["CEILING", "ROWS", "Cell", "Task", "evaluations", "reference_of"]
 CEILING = "ceiling"
 """The name of the grammar's own log-odds among the models: what could be known at best."""
 
-VERSION = 1  # of what a cell makes of its settings
+VERSION = 2  # of what a cell makes of its settings
 KEPT = 2  # records of which attributions are kept, for pictures
 
 ROWS = (
@@ -49,13 +49,14 @@ ROWS = (
     "explainer", "method", "reference", "refused", "record_id", "evaluations", "output", "baseline",
     "gap", "relative_gap", "auprc", "auprc_chance", "mass_inside", "prevalence", "match",
     "match_chance", "hypothetical_match", "hypothetical_chance", "lowest_rank_correlation",
-    "changes",
+    "lowest_top_overlap", "changes",
 )  # fmt: skip
 """Columns of what a cell gives, one row per explainer and explained record. `auroc` (with its
 interval over `test` records) is of the model and `ceiling` of the log-odds of the grammar. Where
 the model did not solve the task, or an explainer does not serve it (`refused` says why), there is
 one row without measures. `relative_gap`: the completeness error over the gain it is of (at least
-1). `lowest_rank_correlation`, `changes`: of several references; see `explainers.sensitivity`."""
+1). `lowest_rank_correlation`, `lowest_top_overlap`, `changes`: of several references; see
+`explainers.sensitivity`."""
 
 
 @dataclass(frozen=True)
@@ -256,8 +257,8 @@ def _measured(
     )
     if all("references" in a.extras for a in found):
         several = sensitivity(found)
-        table["lowest_rank_correlation"] = several["lowest_rank_correlation"]
-        table["changes"] = several["changes"].astype(float)
+        for name in ("lowest_rank_correlation", "lowest_top_overlap", "changes"):
+            table[name] = several[name].astype(float)
     return table
 
 

@@ -71,6 +71,7 @@ CHANCE: Mapping[str, str] = {
     "hypothetical_match": "hypothetical_chance",
     "relative_gap": "",
     "lowest_rank_correlation": "",
+    "lowest_top_overlap": "",
     "changes": "",
 }
 """Measures by name, each with the column of `study.cell.ROWS` that says what chance would give."""

@@ -37,7 +37,7 @@ BASELINE = "6-mer baseline"
 
 REFERENCES = (
     "model", "explainer", "n", "references", "rank_correlation", "lowest_rank_correlation",
-    "lowest_sign_agreement", "relative_spread", "changes",
+    "lowest_top_overlap", "lowest_sign_agreement", "relative_spread", "changes",
 )  # fmt: skip
 """Columns of `references`: medians over records of the numbers of `explainers.sensitivity`, and
 the share of records whose story changes with the reference."""
