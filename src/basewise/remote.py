@@ -21,7 +21,7 @@ from typing import Any
 from basewise.errors import ConfigError, MissingExtra
 from basewise.store import write_text
 
-__all__ = ["Twin", "cache", "is_url", "url_of"]
+__all__ = ["Twin", "cache", "is_url", "place_of", "url_of"]
 
 SUMS = "checksums.json"
 UNSUMMED = {SUMS, "steps.json", "running.json", "log.jsonl"}
@@ -182,6 +182,11 @@ def url_of(folder: Path) -> str:
     """The URL of which a folder is the copy; empty if it is none."""
     path = folder / KNOWN
     return str(_json(path.read_bytes() if path.exists() else None).get("url", ""))
+
+
+def place_of(folder: Path) -> str:
+    """Where a folder is, as users know it: the URL of which it is the copy, or else its path."""
+    return url_of(folder) or str(folder)
 
 
 def _hidden(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""A finished run is recognised by its bytes, without what computes; a changed one is not.
+"""A finished run of a study or an experiment is recognised by its bytes; a changed one is not.
 
 What is compared is everything: each test changes one thing that results depend on, or one of them.
 """
@@ -32,6 +32,23 @@ training = { epochs = 1, batch_size = 32 }
 label = "promoter"
 [explainers.saliency]
 """
+EXPERIMENT = """
+[experiment]
+name = "tiny"
+explained = 2
+gate = 0.0
+[data]
+train = 40
+dev = 20
+test = 20
+grammar = { length = 30, width = 6 }
+[factors.jitter]
+grid = { jitter = [0] }
+[models.cnn]
+network = { channels = 4, dilations = [] }
+training = { epochs = 1 }
+[explainers.saliency]
+"""
 WEIGHTS = "runs/small/models/cnn/model.safetensors"
 AFTER = """
 import sys
@@ -53,10 +70,12 @@ class Home:
         given = inputs(self.folder / "study.toml", self.folder / "data")
         return recognised(self.folder / "runs" / given.name, given) is not None
 
-    def command(self) -> tuple[list[str], str]:
+    def command(self, study: str = "study.toml", *options: str | Path) -> tuple[list[str], str]:
         """Lines of what `basewise run` prints, and of what it says."""
+        if study == "study.toml":
+            options = ("--data", self.folder / "data")
         done = subprocess.run(
-            [sys.executable, "-c", AFTER, "run", "study.toml", "--data", self.folder / "data"],
+            [sys.executable, "-c", AFTER, "run", study, *options],
             cwd=self.folder, capture_output=True, text=True, check=True,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )  # fmt: skip
@@ -207,3 +226,36 @@ def test_a_changed_letter_of_the_data_is_explained_anew_and_a_changed_part_mende
     home.command()
     assert len(list(home.run.rglob("part-*.parquet"))) == 2  # another model's
     assert home.known()
+
+
+def test_a_finished_experiment_is_recognised_and_a_changed_one_is_not(tmp_path: Path) -> None:
+    home, file = Home(tmp_path), tmp_path / "experiment.toml"
+    file.write_text(EXPERIMENT)
+    said, _ = home.command(file.name, "--backend", "local")
+    assert said == ["runs/tiny/report/index.html", "torch", "pandas"]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert home.command(file.name) == (
+        ["runs/tiny/report/index.html"],
+        "basewise: finished before, and no byte has changed since.\n",
+    )
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+    def known() -> bool:
+        given = inputs(file, None)
+        return recognised(tmp_path / "runs" / given.name, given) is not None
+
+    other = tmp_path / "runs" / "tiny" / "cells" / "cnn-jitter-1-seed1-of-other-settings"
+    other.mkdir()
+    (other / "rows.parquet").write_text("")
+    file.write_text(f"# a remark\n{EXPERIMENT}")
+    assert known()
+    for name in ("cells/cnn-*/rows.parquet", "cells/cnn-*/saliency.parquet",
+                 "metrics/experiment.parquet", "report/index.html", "lock.json"):  # fmt: skip
+        changed = next(p for p in (tmp_path / "runs" / "tiny").glob(name) if p.parent != other)
+        kept = changed.read_bytes()
+        home.change(str(changed.relative_to(tmp_path)), at=0.9)
+        assert not known(), name
+        changed.write_bytes(kept)
+        assert known()
+    file.write_text(EXPERIMENT.replace("explained = 2", "explained = 3"))
+    assert not known()

@@ -15,6 +15,7 @@ from basewise.explainers import shards
 from basewise.remote import Twin, is_url
 from basewise.study import load_study, open_run, run_study
 from basewise.study import twin as twins
+from basewise.study.cell import Task
 from basewise.study.finished import Inputs, recognised, remember
 from basewise.study.watch import Silent
 
@@ -61,11 +62,62 @@ def test_commands_read_the_url_of_a_run(machine):
     told = CliRunner().invoke(app, ["status", URL])
     assert told.exit_code == 0
     assert "cnn by occlusion" in told.output
+    assert str(machine) not in told.output
     written = CliRunner().invoke(app, ["report", URL])
     assert written.output.splitlines()[-1] == f"{URL}/report/index.html"
     assert any(name.endswith("report/index.html") for name in stored())
     missing = CliRunner().invoke(app, ["status", "memory://bucket/runs/none"])
     assert str(missing.exception).startswith("memory://bucket/runs/none is not the folder of a run")
+
+
+EXPERIMENT = """
+[experiment]
+name = "tiny"
+explained = 2
+gate = 0.0
+[data]
+train = 40
+dev = 20
+test = 20
+grammar = { length = 30, width = 6 }
+[factors.jitter]
+grid = { jitter = [0, 2] }
+[models.cnn]
+network = { channels = 4, dilations = [] }
+training = { epochs = 1 }
+[explainers.saliency]
+"""
+
+
+def test_an_experiment_in_a_store_is_continued_recognised_and_read(machine, monkeypatch):
+    url, app_of = "memory://bucket/runs/tiny", CliRunner()
+    file = machine / "experiment.toml"
+    file.write_text(EXPERIMENT)
+    asked = ["run", str(file), "--out", "memory://bucket/runs", "--backend", "local"]
+    whole, made = Task.run, []
+
+    def run(self: Task) -> bytes:
+        made.append(self.cell.name)
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        return whole(self)
+
+    monkeypatch.setattr(Task, "run", run)
+    assert app_of.invoke(app, asked).exit_code != 0
+    another_machine(machine)
+    done = app_of.invoke(app, asked)
+    assert done.output.splitlines()[-1] == f"{url}/report/index.html"
+    assert len(made) == 3  # what is there is not made again
+    files = fsspec.filesystem("memory")
+    assert len(files.glob("/bucket/runs/tiny/cells/*/rows.parquet")) == 2
+    assert files.exists("/bucket/runs/tiny/figures/overview-cnn-auprc.svg")
+    assert not [name for name in files.store if ".training" in name]
+    another_machine(machine)
+    assert "finished before" in app_of.invoke(app, asked).output
+    assert len(made) == 3
+    told = app_of.invoke(app, ["status", url]).output.splitlines()
+    assert told == ["cnn, jitter: 2 of 2 cells", f"report: {url}/report/index.html"]
+    assert app_of.invoke(app, ["report", url]).output.splitlines()[-1] == told[1][8:]
 
 
 def another_machine(machine: Path) -> None:

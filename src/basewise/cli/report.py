@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,17 +14,18 @@ def report(
 ) -> None:
     """Write the report of a run again, and print its path."""
     from basewise.cli.progress import Terminal
-    from basewise.report import write_report
-    from basewise.study import open_run
+    from basewise.study.results import folder_of
     from basewise.study.twin import working_copy
     from basewise.study.which import holds_experiment
 
-    if holds_experiment(Path(folder)):
-        from basewise.report.experiment import write_experiment_report
+    folder_of(folder)  # which is one, or nothing is written
+    with working_copy(folder, Terminal()) as (here, _):
+        if holds_experiment(here):
+            from basewise.report.experiment import write_experiment_report
 
-        typer.echo(write_experiment_report(folder))
-    else:
-        open_run(folder)  # which is one, or nothing is written
-        with working_copy(folder, Terminal()) as (here, _):
+            write_experiment_report(here)
+        else:
+            from basewise.report import write_report
+
             write_report(here)
-        typer.echo(f"{folder.rstrip('/')}/report/index.html")
+    typer.echo(f"{folder.rstrip('/')}/report/index.html")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from basewise.study import Run, Study
+    from basewise.study import Run
     from basewise.study.watch import Watcher
 
 __all__ = ["check", "run", "status"]
@@ -50,25 +50,19 @@ def run(
     wrong.
     """
     from basewise.cli.progress import Terminal
-    from basewise.errors import ConfigError
     from basewise.remote import is_url
-    from basewise.study import load_study
     from basewise.study.finished import inputs, recognised, remember
     from basewise.study.twin import working_copy
     from basewise.study.which import is_experiment
 
-    if is_experiment(study):
-        if is_url(out):
-            raise ConfigError(f"--out {out}: an experiment is kept in a folder, a study in a URL.")
-        _experiment(study, Path(out), _backend(backend, workers, address))
-        return
     given = inputs(study, data)
     place = f"{out}/{given.name}" if is_url(out) else str(Path(out) / given.name)
     with working_copy(place, Terminal()) as (folder, watcher):
         said = recognised(folder, given)
         if said is None:
             settings = _backend(backend, workers, address)
-            said = _run(load_study(study), folder, data, watcher, settings)
+            work = _experiment if is_experiment(study) else _study
+            said = work(study, folder, data, watcher, settings)
             remember(folder, given, inputs(study, data), said)
         else:
             typer.echo("basewise: finished before, and no byte has changed since.", err=True)
@@ -77,32 +71,40 @@ def run(
     typer.echo(f"{place}/report/index.html")
 
 
-def _run(
-    study: Study, folder: Path, data: Path | None, watcher: Watcher, backend: Any
+def _study(
+    file: Path, folder: Path, data: Path | None, watcher: Watcher, backend: Any
 ) -> list[str]:
     """Run a study and write its report; gives what there is to say of it."""
     from basewise.report import write_report
-    from basewise.study import run_study
+    from basewise.study import load_study, run_study
 
-    done = run_study(study, folder, data, watcher, backend)
+    done = run_study(load_study(file), folder, data, watcher, backend)
     with watcher.step("report", None):
         write_report(folder)
     return _quality(done)
 
 
-def _experiment(file: Path, out: Path, backend: dict[str, Any] | None) -> None:
-    """Run an experiment as `run` does a study."""
-    from basewise.cli.progress import Terminal
+def _experiment(
+    file: Path, folder: Path, data: Path | None, watcher: Watcher, backend: Any
+) -> list[str]:
+    """Run an experiment as `_study` does a study; all that there is to say is in its report."""
     from basewise.report.experiment import write_experiment_report
     from basewise.study.experiment import load_experiment
     from basewise.study.experiments import run_experiment
 
-    experiment = load_experiment(file)
-    watcher = Terminal()
-    done = run_experiment(experiment, out / experiment.about.name, watcher, backend)
+    _refuse_data(data)
+    run_experiment(load_experiment(file), folder, watcher, backend)
     with watcher.step("report", None):
-        page = write_experiment_report(done.folder)
-    typer.echo(page)
+        write_experiment_report(folder)
+    return []
+
+
+def _refuse_data(data: Path | None) -> None:
+    """An experiment reads none."""
+    from basewise.errors import ConfigError
+
+    if data is not None:
+        raise ConfigError(f"--data {data}: an experiment makes its sequences and reads no data.")
 
 
 def _backend(name: str | None, workers: int | None, address: str | None) -> dict[str, Any] | None:
@@ -151,6 +153,7 @@ def check(
         from basewise.study.experiment import load_experiment
         from basewise.study.experiments import plan_experiment
 
+        _refuse_data(data)
         for line in plan_experiment(load_experiment(study)):
             typer.echo(line)
         return
@@ -164,15 +167,17 @@ def status(
     folder: Annotated[str, typer.Argument(help="The folder of a run, or its URL.")],
 ) -> None:
     """Say what a run has finished and what is left."""
-    from basewise.study import open_run
-    from basewise.study.status import progress_of
+    from basewise.study.results import Run, folder_of
     from basewise.study.which import holds_experiment
 
-    if holds_experiment(Path(folder)):
+    here = folder_of(folder)
+    if holds_experiment(here):
         from basewise.study.experiments import ExperimentRun, progress_of_experiment
 
-        lines = progress_of_experiment(ExperimentRun(Path(folder)))
+        lines = progress_of_experiment(ExperimentRun(here))
     else:
-        lines = progress_of(open_run(folder))
+        from basewise.study.status import progress_of
+
+        lines = progress_of(Run(here))
     for line in lines:
         typer.echo(line)

@@ -165,7 +165,7 @@ class Task:
             return Model.from_callable(
                 grammar.log_odds, [grammar.labels[0]], outputs="values", name=CEILING
             )
-        place = self.folder / "training"
+        place = self.folder / ".training"  # hidden: no result
         source = MODELS.build(cell.source)
         model: Model = source.model(cell.model, train, dev, place, cell.seed, lambda *_: None)
         shutil.rmtree(place, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 ```
 <run>/lock.json                  the experiment: it runs again from it
-      log.jsonl, running.json    as of a study; see `basewise.study.results`
+      log.jsonl, running.json, finished.json    as of a study; see `basewise.study.results`
       cells/<cell>/rows.parquet  what a cell found (`study.cell.ROWS`); there when the cell is done
       cells/<cell>/<explainer>.parquet   attributions of a few of its records
       metrics/experiment_records.parquet   the rows of all cells
@@ -21,7 +21,6 @@ import platform
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ import pandas as pd
 
 from basewise.errors import ConfigError, ShardError
 from basewise.picture.words import counted, duration
+from basewise.remote import place_of
 from basewise.stats import mean_interval
 from basewise.store import (
     clear_unfinished,
@@ -44,8 +44,9 @@ from basewise.study.backends.work import Backend, Failed, cores
 from basewise.study.cell import Cell, Task, evaluations
 from basewise.study.distribute import distribute
 from basewise.study.experiment import Experiment, load_experiment
-from basewise.study.finished import LIBRARIES
+from basewise.study.finished import versions
 from basewise.study.owner import owned, owner_of
+from basewise.study.twin import working_copy
 from basewise.study.watch import Log, Silent, Watcher
 from basewise.types import Attribution
 
@@ -94,9 +95,12 @@ class ExperimentRun:
 
     @property
     def lock(self) -> dict[str, Any]:
-        """The experiment's tables, versions, and the names of its cells."""
-        path = self.folder / "lock.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        """The experiment's tables, versions, and the folders of its cells (`places`)."""
+        try:
+            found = json.loads((self.folder / "lock.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):  # a broken one is written anew
+            return {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def experiment(self) -> Experiment:
@@ -125,7 +129,7 @@ class ExperimentRun:
 
 def run_experiment(
     experiment: Experiment,
-    folder: Path,
+    folder: str | Path,
     watcher: Watcher | None = None,
     backend: Any = None,
 ) -> ExperimentRun:
@@ -136,8 +140,9 @@ def run_experiment(
     Parameters
     ----------
     experiment : Experiment
-    folder : Path
-        The run's folder; made when missing.
+    folder : path or str
+        The run's folder, made when missing; or a URL that fsspec knows (`s3://bucket/runs/one`),
+        where it is kept while a copy here is worked on.
     watcher : Watcher, optional
         Shows progress.
     backend : str, table or component, optional
@@ -152,7 +157,11 @@ def run_experiment(
     ShardError
         If cells failed; the others are done, and running again tries these again.
     """
-    watcher = watcher or Silent()
+    with working_copy(folder, watcher or Silent()) as (here, following):
+        return _run(experiment, here, following, backend)
+
+
+def _run(experiment: Experiment, folder: Path, watcher: Watcher, backend: Any) -> ExperimentRun:
     with owned(folder):
         run = ExperimentRun(folder)
         if (lock := run.lock) and lock.get("file", experiment.file) != experiment.file:
@@ -164,7 +173,7 @@ def run_experiment(
         clear_unfinished(folder)
         log = Log(folder / "log.jsonl")
         cells = experiment.cells()
-        _save_lock(experiment, folder)
+        _save_lock(experiment, folder, cells)
         log("start", experiment=experiment.about.name, cells=len(cells))
         with watcher.step("check", None):  # what explainers refuse, before anything is trained
             for cell in _of_one_seed([c for c in cells if not _place(folder, c).exists()]):
@@ -201,10 +210,10 @@ def _metrics(folder: Path, name: str) -> Path:
     return folder / "metrics" / f"{name}.parquet"
 
 
-def _save_lock(experiment: Experiment, folder: Path) -> None:
+def _save_lock(experiment: Experiment, folder: Path, cells: Sequence[Cell]) -> None:
     lock = experiment.lock() | {
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in LIBRARIES}
+        "places": {cell.name: f"cells/{cell.name}" for cell in cells},
+        "versions": {"python": platform.python_version()} | versions(),
     }
     write_text(folder / "lock.json", json.dumps(lock, indent=1) + "\n")
 
@@ -316,8 +325,9 @@ def progress_of_experiment(run: ExperimentRun) -> list[str]:
         own = [cell for cell in cells if (cell.model, cell.factor) == (model, factor)]
         done = sum(_place(run.folder, cell).exists() for cell in own)
         lines.append(f"{model}, {factor}: {done} of {len(own)} cells")
-    report = run.folder / "report" / "index.html"
-    lines.append(f"report: {report if report.exists() else 'not written yet'}")
+    written = (run.folder / "report" / "index.html").exists()
+    page = f"{place_of(run.folder)}/report/index.html" if written else "not written yet"
+    lines.append(f"report: {page}")
     return lines
 
 

@@ -1,9 +1,10 @@
 """A finished run is recognised by its bytes: all that it was made from, and all that it made.
 
-`finished.json` in the run's folder holds a hash of everything that results depend on, one of each
-file of the run, and what the command said. Whether a run is finished is asked of these alone, so
-nothing is imported that trains or explains. It knows nothing of steps and believes no date: where
-a byte differs, the run is gone through step by step, which says what has to be made again.
+Of studies and of experiments. `finished.json` in the run's folder holds a hash of everything that
+results depend on, one of each file of the run, and what the command said. Whether a run is finished
+is asked of these alone, so nothing is imported that trains or explains. It knows nothing of steps
+and believes no date: where a byte differs, the run is gone through step by step, which says what
+has to be made again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from importlib.metadata import distributions, version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,13 +23,16 @@ import basewise
 from basewise.study.owner import FILE as OWNER
 from basewise.study.study import read_tables
 
-__all__ = ["FILE", "LIBRARIES", "Inputs", "inputs", "recognised", "remember"]
+__all__ = ["FILE", "Inputs", "inputs", "recognised", "remember", "versions"]
 
 FILE = "finished.json"
-LIBRARIES = ("basewise", "numpy", "torch", "transformers", "tokenizers", "scikit-learn")
-"""Their versions stand in the lock of a run."""
+LIBRARIES = (
+    "basewise", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "scikit-learn",
+    "torch", "transformers", "tokenizers", "accelerate", "peft", "safetensors",
+    "memelite", "modisco-lite", "pybigtools", "resvg-py",
+)  # fmt: skip
 APART = {FILE, OWNER, "log.jsonl"}  # in the folder of a run, and no results
-LITTLE = ("study", "target")  # tables of a study that name no files
+LITTLE = ("study", "experiment", "target")  # tables that name no files
 
 
 class Inputs(NamedTuple):
@@ -62,7 +67,7 @@ def inputs(study: Path, data: Path | None) -> Inputs:
     for text in {text for name in tables if name not in LITTLE for text in _texts(tables[name])}:
         for path in _meant(text, data):
             found |= {str(each): _sha(each) for each in _files(path)}
-    about = tables.get("study")
+    about = tables.get("study", tables.get("experiment"))
     name = str(about.get("name", "")) if isinstance(about, Mapping) else ""
     models = tables.get("models")
     for model in models.values() if isinstance(models, Mapping) else ():
@@ -77,7 +82,7 @@ def inputs(study: Path, data: Path | None) -> Inputs:
         "tables": json.loads(json.dumps(tables, default=str)),
         "files": found,
         "code": _digest(code),
-        "versions": {name: version(name) for name in LIBRARIES} | _additions(),
+        "versions": versions() | _additions(),
         "machine": [platform.python_version(), platform.machine(), *_accelerators()],
     }
     return Inputs(name, hashes)
@@ -106,7 +111,7 @@ def remember(folder: Path, given: Inputs, now: Inputs, said: list[str]) -> None:
 
 
 def recognised(folder: Path, given: Inputs) -> list[str] | None:
-    """What was said at the end of a study's run, if all is as it was then; None otherwise."""
+    """What was said at the end of a run, if all is as it was then; None otherwise."""
     try:
         known = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -116,7 +121,7 @@ def recognised(folder: Path, given: Inputs) -> list[str] | None:
     try:
         if known["files"] != _results(folder):
             return None
-    except OSError:  # a file that cannot be read is none that is recognised
+    except (OSError, ValueError, LookupError):  # what cannot be read is not recognised
         return None
     said: list[str] = known["said"]
     return said
@@ -148,6 +153,15 @@ def _code(package: Path) -> Iterator[Path]:
     return (path for path in _files(package) if "__pycache__" not in path.parts)
 
 
+def versions() -> dict[str, str]:
+    """Versions of the libraries that have a part in results, of those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def _additions() -> dict[str, str]:
     """What other packages add to the tables of basewise, with their versions."""
     return {
@@ -165,7 +179,7 @@ def _accelerators() -> list[str]:
 
 
 def _results(folder: Path) -> dict[str, str]:
-    """A hash of every file of a run; of attributions, of those that the lock says are its own.
+    """A hash of every file of a run; of attributions and cells, of what the lock says is its own.
 
     Hidden files are none of a run: they say what is being made, and what a store holds of it.
     """
@@ -174,7 +188,7 @@ def _results(folder: Path) -> dict[str, str]:
     found = {}
     for path in _files(folder):
         name = path.relative_to(folder)
-        if name.parts[0] == "attributions" and path.parent not in places:
+        if name.parts[0] in ("attributions", "cells") and path.parent not in places:
             continue
         if str(name) not in APART and not any(part.startswith(".") for part in name.parts):
             found[str(name)] = _sha(path)

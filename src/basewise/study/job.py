@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from basewise.models.model import Model
 from basewise.store import fingerprint, write_frame, write_text
 from basewise.study.backends.work import Backend
 from basewise.study.datasets import Split
-from basewise.study.finished import LIBRARIES
+from basewise.study.finished import versions
 from basewise.study.ledger import Ledger
 from basewise.study.results import Run
 from basewise.study.steps import STEPS
@@ -74,8 +73,7 @@ class Job:
             "file": study.file,
             **study.settings(),
             "places": {},
-            "versions": {"python": platform.python_version()}
-            | {name: version(name) for name in LIBRARIES},
+            "versions": {"python": platform.python_version()} | versions(),
             "hashes": {},
             "steps": [],
         }

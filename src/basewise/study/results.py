@@ -4,6 +4,7 @@
 <run>/lock.json               every default filled in, versions, hashes, seeds: it re-runs the study
       steps.json              which steps are done, and for what
       running.json            who runs here now; gone when nobody does
+      finished.json           by which bytes a finished run is recognised
       log.jsonl               what happened, a line each
       data/<split>.parquet    the records of each split;  data/summary.json: counts and sources
       audit.json
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
 
     from basewise.checks import Audit
 
-__all__ = ["Run", "open_run"]
+__all__ = ["Run", "folder_of", "open_run"]
 
 TableKind = Literal["arrow", "pandas", "polars"]
 
@@ -356,6 +357,11 @@ def open_run(path: str | Path) -> Run:
     StoreError
         If the folder is not that of a run.
     """
+    return Run(folder_of(path))
+
+
+def folder_of(path: str | Path) -> Path:
+    """The folder of a run, of a study or an experiment; see `open_run`."""
     folder = Path(path)
     if is_url(path):
         twin = Twin(str(path), use="reading")
@@ -363,4 +369,4 @@ def open_run(path: str | Path) -> Run:
         folder = twin.folder
     if not (folder / "lock.json").exists():
         raise StoreError(f"{path} is not the folder of a run: it has no lock.json.")
-    return Run(folder)
+    return folder

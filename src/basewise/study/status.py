@@ -7,6 +7,7 @@ from pathlib import Path
 
 from basewise.explainers.parts import cuts_in
 from basewise.picture.words import duration
+from basewise.remote import place_of
 from basewise.study.owner import owner_of
 from basewise.study.results import Run
 from basewise.study.watch import read_log
@@ -31,9 +32,10 @@ def progress_of(run: Run) -> list[str]:
         lines.append(
             f"{duration(seconds)} from shard to shard: about {duration(seconds * left)} left"
         )
-    report = run.folder / "report" / "index.html"
-    said = f"{report}{' (of an earlier state: run the study again)' if left else ''}"
-    lines.append(f"report: {said if report.exists() else 'not written yet'}")
+    written = (run.folder / "report" / "index.html").exists()
+    earlier = " (of an earlier state: run the study again)" if left else ""
+    said = f"{place_of(run.folder)}/report/index.html{earlier}"
+    lines.append(f"report: {said if written else 'not written yet'}")
     return lines
 
 

@@ -16,7 +16,8 @@ from basewise.study.watch import Step, Watcher
 
 __all__ = ["working_copy"]
 
-EVERY = 10.0  # seconds after which results of shards are sent
+EVERY = 10.0  # seconds after which results of shards and cells are sent
+LONG = ("explain", "cells")  # steps that are followed while they last
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def working_copy(place: str | Path, watcher: Watcher) -> Iterator[tuple[Path, Wa
 
     Of a path these are the path and the watcher. Of a URL it is a copy of what the store
     holds, and the watcher sends what is new after every step, after every ten seconds of
-    explaining, and at the end.
+    shards or cells, and at the end.
 
     Raises
     ------
@@ -65,7 +66,7 @@ class _Following:
     @contextmanager
     def step(self, title: str, total: int | None) -> Iterator[Step]:
         with self._watcher.step(title, total) as step:
-            yield _FollowingStep(step, self._twin) if title == "explain" else step
+            yield _FollowingStep(step, self._twin) if title in LONG else step
         self._twin.push()
 
 
