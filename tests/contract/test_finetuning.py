@@ -319,6 +319,23 @@ def test_stages_follow_each_other(tmp_path: Path) -> None:
     assert trained.best_epoch == two.best_epoch
 
 
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_stages_that_are_done_are_not_trained_again(tmp_path: Path, average: float) -> None:
+    network = CnnForSequenceClassification(CnnConfig(channels=4, dilations=[1], hidden=3))
+    model = bw.Model(network, Nucleotide(), ("rest", "box"))
+    training = replace(QUICK, average=average)
+    stages = [Stage(training, TRAIN, DEV), Stage(replace(training, epochs=1), TRAIN, DEV)]
+    steps: list[int] = []
+    whole, again = (
+        train_in_stages(model, stages, tmp_path, seed=3, progress=lambda *told: steps.append(1))
+        for _ in range(2)
+    )
+    assert len(steps) == (2 + 1) * 4
+    assert len(list(tmp_path.glob("stage-2/*"))) == 1
+    assert not changed(state(whole.model), state(again.model))
+    assert whole.history.equals(again.history)
+
+
 def moved(record: bw.Record, start: int, **values: Any) -> bw.Record:
     return replace(record, locus=bw.Interval("chr3", start, start + 17), **values)
 

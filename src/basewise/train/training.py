@@ -52,6 +52,8 @@ __all__ = ["Fitted", "Trained", "Training"]
 Loss = Callable[..., Tensor]
 
 _SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+# A network that wrote a checkpoint has them in its config; one that was read from there has not.
+_SAID_BY_SAVING = {"architectures", "dtype"}
 _COLUMNS = {
     "loss": "loss",
     "dev_loss": "eval_loss",
@@ -386,7 +388,8 @@ class Training:
         for name, value in network.state_dict().items():
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-        return fingerprint(settings_of(self), network.config.to_dict(), seed, digest.hexdigest())
+        config = {k: v for k, v in network.config.to_dict().items() if k not in _SAID_BY_SAVING}
+        return fingerprint(settings_of(self), config, seed, digest.hexdigest())
 
 
 def _checkpointing(network: PreTrainedModel, verb: str) -> Callable[..., None]:
