@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +20,11 @@ from basewise.report.experiment import _refused, write_experiment_report
 from basewise.study.cell import CEILING, ROWS
 from basewise.study.datasets import Grammar
 from basewise.study.experiment import experiment_from, load_experiment
+from basewise.study.experiment_plan import _Steps, plan_experiment
 from basewise.study.experiments import (
     ALL,
     SUMMARY,
     ExperimentRun,
-    plan_experiment,
     progress_of_experiment,
     run_experiment,
     summarise_experiment,
@@ -246,6 +248,39 @@ def test_status_and_plan_count_cells(run):
     assert "jitter: jitter 0, jitter 6" in plan
     assert "18 cells: 3 levels, 2 seeds, cnn, dull and the ceiling" in plan
     assert re.search(r"12 models to train, at most [\d,]+ evaluations", plan)
+
+
+def test_time_memory_and_disk_are_expected(run):
+    begin, seen = time.perf_counter(), []
+    lines = plan_experiment(run.experiment, lambda *at: seen.append(at))
+    spent = time.perf_counter() - begin
+    assert seen == [(0, 3, "ceiling, 40 bases"), (1, 3, "cnn, 40 bases"), (2, 3, "dull, 40 bases")]
+    time_said, memory, disk, words = lines[-4:]
+    number, unit = re.fullmatch(
+        r"time: about ([\d.]+) (s|min) with one worker.*\(training at most .*, explaining .*, "
+        r"sequences and ceilings .*\)", time_said,
+    ).groups()  # fmt: skip
+    expected = float(number) * (60 if unit == "min" else 1)
+    # What the cells took, by their log: within the stated factor, and room for a busy machine.
+    log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text().splitlines()]
+    times = [datetime.fromisoformat(line["time"]) for line in log]
+    took = (times[[line["event"] for line in log].index("complete")] - times[0]).total_seconds()
+    assert took / 6 < expected < 6 * took + 2, (expected, took, spent)
+    assert re.fullmatch(r"memory: about [\d.,]+ [MG]B for each worker", memory)
+    kilobytes = {"kB": 1, "MB": 1e3}
+    number, unit = re.fullmatch(r"disk: about ([\d.]+) (kB|MB), and the report.*", disk).groups()
+    kept = sum(path.stat().st_size for path in (run.folder / "cells").rglob("*.parquet")) / 1e3
+    assert 0.5 * kept < float(number) * kilobytes[unit] < 3 * kept
+    assert "half or twice" in words
+
+
+def test_steps_of_training_are_timed_from_the_second_on(monkeypatch):
+    steps, now = _Steps(), iter([100.0, 100.5, 101.0, 101.6])
+    monkeypatch.setattr("basewise.study.experiment_plan.time.perf_counter", lambda: next(now))
+    assert steps.seconds == 0
+    for done in range(4):
+        steps(done + 1, 40, "")
+    assert steps.seconds == pytest.approx(0.5 * 40)
 
 
 def test_what_an_explainer_refuses_is_said_before_anything_is_trained(tmp_path):

@@ -114,7 +114,6 @@ from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.tokenize.nucleotide import Nucleotide
 
 torch.set_num_threads(1)
-forecast.SECONDS = 0.05
 what, draws = sys.argv[1], int(sys.argv[2])
 network = CnnForSequenceClassification(CnnConfig(channels=160, dilations=[1], num_labels=2))
 model = bw.Model(network, Nucleotide(), ("a", "b"))
@@ -124,13 +123,13 @@ masking = {"type": "sampled", "draws": draws}
 units = {"type": "windows", "size": 6 if draws == 1 else 100}
 explainer = EXPLAINERS.build({"type": "occlusion", "units": units, "masking": masking})
 target = model.target("a")
-forecast._forget_peak(model.device)
-before = forecast._peak(model.device)
+forecast.forget_peak(model.device)
+before = forecast.peak(model.device)
 if what == "explain":
     explainer.explain(model, records, target)
-    held = forecast._peak(model.device)
+    held = forecast.peak(model.device)
 else:
-    held = forecast.forecast(explainer, model, records, target).memory
+    held = forecast.forecast(explainer, model, records, target, seconds=0.05).memory
 print((held - before) / 2**20)
 """
 

@@ -145,20 +145,21 @@ def check(
     Per model and explainer: shards, evaluations, expected time and memory, disk.
     """
     from basewise.cli.progress import Terminal
-    from basewise.study import load_study
-    from basewise.study.plan import plan
     from basewise.study.which import is_experiment
 
     if is_experiment(study):
         from basewise.study.experiment import load_experiment
-        from basewise.study.experiments import plan_experiment
+        from basewise.study.experiment_plan import plan_experiment
 
         _refuse_data(data)
-        for line in plan_experiment(load_experiment(study)):
-            typer.echo(line)
-        return
-    with Terminal().step("check", None) as step:
-        lines = plan(load_study(study), data, step.at, limit)
+        with Terminal().step("check", None) as step:
+            lines = plan_experiment(load_experiment(study), step.at)
+    else:
+        from basewise.study import load_study
+        from basewise.study.plan import plan
+
+        with Terminal().step("check", None) as step:
+            lines = plan(load_study(study), data, step.at, limit)
     for line in lines:
         typer.echo(line)
 

@@ -24,7 +24,7 @@ from basewise.types import Attribution, Record, Target
 if TYPE_CHECKING:
     from basewise.models.model import Model
 
-__all__ = ["Forecast", "forecast"]
+__all__ = ["FILE", "Forecast", "forecast", "forget_peak", "peak"]
 
 SECONDS, CALLS = 1.0, 4  # a trial lasts as long, and as many calls of the network, at least
 MOST = 64  # records of a trial
@@ -80,6 +80,7 @@ def forecast(
     *,
     seed: int = 0,
     part: int = 100,
+    seconds: float = SECONDS,
 ) -> Forecast:
     """Say what explaining will cost, after explaining a few records for about a second.
 
@@ -91,6 +92,8 @@ def forecast(
     ----------
     part : int
         Records that are stored in one file.
+    seconds : float
+        How long the trial lasts at least.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def forecast(
     first = max((len(middle) - MOST) // 2, 0)
     work = float(np.dot([count.number for count in counts], lengths))
     some = [records[i] for i in middle[first:][:MOST]]
-    seen = _trial(explainer, model, some, target, seed, work)
+    seen = _trial(explainer, model, some, target, seed, work, seconds)
     most = seen.seconds * work
     return Forecast(
         records=len(records),
@@ -139,17 +142,18 @@ def _trial(
     target: Target,
     seed: int,
     work: float,
+    lasting: float,
 ) -> _Seen:
-    """Explain more and more of the records until a second has gone, or all are explained twice.
+    """Explain more and more of the records until so many seconds have gone.
 
     Of all that is to be done, in bases of all evaluations, batches can have no more: `work`.
     """
     found: list[Attribution] = []
     share, n = 1.0, 1
-    earlier = _peak(model.device)
-    _forget_peak(model.device)
-    before = _peak(model.device)
-    with _metered(model.network) as meter:
+    earlier = peak(model.device)
+    forget_peak(model.device)
+    before = peak(model.device)
+    with _metered(model.network, lasting) as meter:
         while True:
             some = records[:n]
             bases = sum(len(record.sequence) for record in some)
@@ -165,7 +169,7 @@ def _trial(
                 break
             n = min(4 * n, len(records))
     seconds = meter.seconds_per_row() / (bases / len(some))
-    held = _peak(model.device)
+    held = peak(model.device)
     if model.device.type == "cpu":  # where batches have a largest size, and memory grows with them
         largest = min(_largest_batch(model), work)
         held += round((held - before) * max(largest / max(meter.tokens, 1) - 1, 0))
@@ -191,7 +195,8 @@ class _Enough(Exception):
 class _Meter:
     """Counts the rows that a network is given, and stops the trial when its time is over."""
 
-    def __init__(self) -> None:
+    def __init__(self, lasting: float) -> None:
+        self._lasting = lasting
         self._begin = time.perf_counter()
         self.tokens = 0  # of the largest batch
         self.start()
@@ -208,7 +213,7 @@ class _Meter:
 
     @property
     def over(self) -> bool:
-        return self._marks[-1][0] - self._begin > SECONDS
+        return self._marks[-1][0] - self._begin > self._lasting
 
     def __call__(self, module: nn.Module, args: Any, given: dict[str, Any]) -> None:
         self.mark()
@@ -226,8 +231,8 @@ class _Meter:
 
 
 @contextmanager
-def _metered(network: nn.Module) -> Iterator[_Meter]:
-    meter = _Meter()
+def _metered(network: nn.Module, lasting: float) -> Iterator[_Meter]:
+    meter = _Meter(lasting)
     handle = network.register_forward_pre_hook(meter, with_kwargs=True)
     try:
         yield meter
@@ -235,7 +240,7 @@ def _metered(network: nn.Module) -> Iterator[_Meter]:
         handle.remove()
 
 
-def _forget_peak(device: torch.device) -> None:
+def forget_peak(device: torch.device) -> None:
     """Count from what is held now, where the system lets a process do so."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -244,7 +249,7 @@ def _forget_peak(device: torch.device) -> None:
             Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak(device: torch.device) -> int:
+def peak(device: torch.device) -> int:
     """The most bytes held since then, by the process or on its accelerator."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

@@ -23,6 +23,7 @@ from basewise.explainers.sensitivity import sensitivity
 from basewise.explainers.shards import explain_again
 from basewise.models.repeatable import repeatable
 from basewise.registry import Registry
+from basewise.stats import Estimate
 from basewise.store import fingerprint, write_attributions
 from basewise.study.datasets import Grammar
 from basewise.study.records import drawn
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from basewise.data.planted import MotifGrammar
     from basewise.models.model import Model
 
-__all__ = ["CEILING", "ROWS", "Cell", "Task", "evaluations", "reference_of"]
+__all__ = ["CEILING", "ROWS", "Cell", "Task", "evaluations", "of_one_seed", "reference_of"]
 
 CEILING = "ceiling"
 """The name of the grammar's own log-odds among the models: what could be known at best."""
@@ -104,6 +105,32 @@ class Cell:
         found: MotifGrammar = GRAMMARS.build({"type": "motif", **self.data["grammar"]})
         return found
 
+    def splits(self) -> tuple[list[Record], list[Record], list[Record]]:
+        """Its sequences: to train on, to choose by, to test with."""
+        made = Grammar(**{**self.data, "grammar": self.grammar}).splits(None, self.seed)
+        return made["train"].records, made["dev"].records, made["test"].records
+
+    def ceiling(self, test: Sequence[Record]) -> Estimate:
+        """The AUROC of the log-odds of its grammar."""
+        grammar = self.grammar
+        return _auroc(test, _both(grammar.log_odds([r.sequence for r in test])), grammar, self)
+
+    def to_explain(self, test: Sequence[Record]) -> list[Record]:
+        """Those with motifs that are explained."""
+        return drawn([r for r in test if r.truth], self.explained, self.seed)
+
+    def untrained(self, train: Sequence[Record], folder: Path) -> Model:
+        """Its model as training finds it; the log-odds of the grammar as they are."""
+        if self.source is None:
+            return _log_odds_of(self.grammar)
+        model: Model = MODELS.build(self.source).untrained(self.model, train, folder, self.seed)
+        return model
+
+    def target(self, model: Model) -> Target:
+        """What of its model is explained."""
+        read: Read = "value" if self.source is None else self.read
+        return model.target(Target(self.grammar.labels[0], read=read))
+
 
 @dataclass(frozen=True)
 class Task:
@@ -125,10 +152,9 @@ class Task:
 
     def _rows(self) -> pd.DataFrame:
         cell, grammar = self.cell, self.cell.grammar
-        splits = Grammar(**{**cell.data, "grammar": grammar}).splits(None, cell.seed)
-        train, dev, test = (splits[name].records for name in ("train", "dev", "test"))
-        model = self._model(grammar, train, dev)
-        ceiling = _auroc(test, _both(grammar.log_odds([r.sequence for r in test])), grammar, cell)
+        train, dev, test = cell.splits()
+        model = self._model(train, dev)
+        ceiling = cell.ceiling(test)
         said: dict[str, Any] = {
             key: getattr(cell, key)
             for key in ("factor", "setting", "level", "place", "seed", "model")
@@ -149,22 +175,16 @@ class Task:
             "ceiling": ceiling.value,
             "solved": own.value - 0.5 >= cell.gate * (ceiling.value - 0.5),
         }
-        some = drawn([r for r in test if r.truth], cell.explained, cell.seed)
+        some = cell.to_explain(test)
         tables = [
             self._explained(name, model, some, bool(said["solved"])) for name in cell.explainers
         ]
         return pd.concat(tables, ignore_index=True).assign(**said).reindex(columns=list(ROWS))
 
-    def _model(
-        self, grammar: MotifGrammar, train: Sequence[Record], dev: Sequence[Record]
-    ) -> Model:
-        from basewise.models.model import Model
-
+    def _model(self, train: Sequence[Record], dev: Sequence[Record]) -> Model:
         cell = self.cell
         if cell.source is None:
-            return Model.from_callable(
-                grammar.log_odds, [grammar.labels[0]], outputs="values", name=CEILING
-            )
+            return _log_odds_of(cell.grammar)
         place = self.folder / ".training"  # hidden: no result
         source = MODELS.build(cell.source)
         model: Model = source.model(cell.model, train, dev, place, cell.seed, lambda *_: None)
@@ -185,10 +205,8 @@ class Task:
         }
         if not solved:
             return pd.DataFrame([about])
-        read: Read = "value" if cell.source is None else cell.read
-        target = model.target(Target(cell.grammar.labels[0], read=read))
         try:
-            found = explain_again(explainer, model, records, target, cell.seed)
+            found = explain_again(explainer, model, records, cell.target(model), cell.seed)
         except CapabilityError as error:
             return pd.DataFrame([about | {"refused": " ".join(str(error).split())}])
         write_attributions(self.folder / f"{name}.parquet", found[:KEPT])
@@ -203,23 +221,20 @@ def evaluations(cell: Cell) -> int:
     ConfigError
         Naming the explainer whose settings do not do for such a record, as a budget too small.
     """
-    from basewise.models.model import Model
-
-    grammar = cell.grammar
-    some = grammar.make(64, cell.seed)
-    if cell.source is None:
-        labels = [grammar.labels[0]]
-        model = Model.from_callable(grammar.log_odds, labels, outputs="values", name=CEILING)
-    else:
-        with TemporaryDirectory() as folder:
-            source = MODELS.build(cell.source)
-            model = source.untrained(cell.model, some, Path(folder), cell.seed)
+    some = cell.grammar.make(64, cell.seed)
+    with TemporaryDirectory() as folder:
+        model = cell.untrained(some, Path(folder))
     record = next(record for record in some if record.truth)
     total = 0
     for name, settings in cell.explainers.items():
         with naming(f"[explainers.{name}] in the factor {cell.factor}"), suppress(CapabilityError):
             total += EXPLAINERS.build(settings).cost(model, record).number
     return total * cell.explained
+
+
+def of_one_seed(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells of each level and model with their first seed."""
+    return list({(c.factor, c.place, c.model): c for c in reversed(cells)}.values())
 
 
 def reference_of(explainer: Any) -> str:
@@ -262,14 +277,23 @@ def _measured(
     return table
 
 
+def _log_odds_of(grammar: MotifGrammar) -> Model:
+    """What could be known at best, as a model."""
+    from basewise.models.model import Model
+
+    return Model.from_callable(
+        grammar.log_odds, [grammar.labels[0]], outputs="values", name=CEILING
+    )
+
+
 def _both(log_odds: Floats) -> Floats:
     """Log-odds as scores of both classes, (n, 2)."""
     return np.stack([log_odds, -log_odds], axis=1)
 
 
-def _auroc(test: Sequence[Record], scores: Floats, grammar: MotifGrammar, cell: Cell) -> Any:
+def _auroc(test: Sequence[Record], scores: Floats, grammar: MotifGrammar, cell: Cell) -> Estimate:
     """The AUROC of scores whose columns are the grammar's labels, with its interval."""
-    return classification_metrics(
+    found: Estimate = classification_metrics(
         [str(record.label) for record in test],
         scores,
         grammar.labels,
@@ -277,3 +301,4 @@ def _auroc(test: Sequence[Record], scores: Floats, grammar: MotifGrammar, cell: 
         rng=np.random.default_rng([cell.seed, 2]),
         resamples=400,
     )["auroc"]
+    return found

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from basewise.errors import ConfigError, ShardError
-from basewise.picture.words import counted, duration
+from basewise.picture.words import duration
 from basewise.remote import place_of
 from basewise.stats import mean_interval
 from basewise.store import (
@@ -41,7 +41,7 @@ from basewise.store import (
 )
 from basewise.study.backends import BACKENDS
 from basewise.study.backends.work import Backend, Failed, cores
-from basewise.study.cell import Cell, Task, evaluations
+from basewise.study.cell import Cell, Task, evaluations, of_one_seed
 from basewise.study.distribute import distribute
 from basewise.study.experiment import Experiment, load_experiment
 from basewise.study.finished import versions
@@ -55,7 +55,6 @@ __all__ = [
     "CHANCE",
     "SUMMARY",
     "ExperimentRun",
-    "plan_experiment",
     "progress_of_experiment",
     "run_experiment",
     "said_of",
@@ -176,7 +175,7 @@ def _run(experiment: Experiment, folder: Path, watcher: Watcher, backend: Any) -
         _save_lock(experiment, folder, cells)
         log("start", experiment=experiment.about.name, cells=len(cells))
         with watcher.step("check", None):  # what explainers refuse, before anything is trained
-            for cell in _of_one_seed([c for c in cells if not _place(folder, c).exists()]):
+            for cell in of_one_seed([c for c in cells if not _place(folder, c).exists()]):
                 evaluations(cell)
         try:
             _work(cells, folder, watcher, BACKENDS.build(backend) if backend else _fitting(), log)
@@ -185,11 +184,6 @@ def _run(experiment: Experiment, folder: Path, watcher: Watcher, backend: Any) -
                 _sum_up(folder, cells)
         log("complete")
         return run
-
-
-def _of_one_seed(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells of each level and model with their first seed."""
-    return list({(c.factor, c.place, c.model): c for c in reversed(cells)}.values())
 
 
 def _sum_up(folder: Path, cells: Sequence[Cell]) -> None:
@@ -328,24 +322,4 @@ def progress_of_experiment(run: ExperimentRun) -> list[str]:
     written = (run.folder / "report" / "index.html").exists()
     page = f"{place_of(run.folder)}/report/index.html" if written else "not written yet"
     lines.append(f"report: {page}")
-    return lines
-
-
-def plan_experiment(experiment: Experiment) -> list[str]:
-    """What an experiment consists of."""
-    about, cells = experiment.about, experiment.cells()
-    lines = [
-        f"{factor}: {', '.join(f'{level.setting} {level.level}' for level in levels)}"
-        for factor, levels in experiment.factors.items()
-    ]
-    levels = sum(map(len, experiment.factors.values()))
-    lines.append(
-        f"{counted(len(cells), 'cell')}: {counted(levels, 'level')}, "
-        f"{counted(len(about.seeds), 'seed')}, {', '.join(experiment.models)}"
-        f"{' and the ceiling' if about.ceiling else ''}"
-    )
-    lines.append(f"in each {about.explained} records by {len(experiment.explainers)} explainers")
-    trained = sum(cell.source is not None for cell in cells)
-    total = sum(map(evaluations, _of_one_seed(cells))) * len(about.seeds)
-    lines.append(f"{counted(trained, 'model')} to train, at most {counted(total, 'evaluation')}")
     return lines
