@@ -155,6 +155,41 @@ def test_only_solved_seeds_count(run):
     assert (row["n"], row["seeds"], row["of_seeds"]) == (5, 1, 2)
 
 
+def test_intervals_are_over_seeds_where_there_are_several(run):
+    rows = run.records[run.records["model"] == "cnn"]
+    key = {"explainer": "occlusion", "factor": "jitter", "level": "6", "metric": "mass_inside"}
+
+    def estimate(table):
+        found = summarise_experiment(table)
+        (row,) = found[(found[list(key)] == pd.Series(key)).all(axis=1)].itertuples()
+        return row
+
+    both, one = estimate(rows), estimate(rows[rows["seed"] == 3])
+    own = rows[(rows["explainer"] == "occlusion") & (rows["level"] == "6")]
+    a, b = own.groupby("seed")["mass_inside"].mean()
+    half = 12.7062 * abs(a - b) / 2  # Student's t of one degree; deviation of two is |a - b| / 2^.5
+    assert both.value == pytest.approx((a + b) / 2)
+    assert both.low == pytest.approx(max((a + b) / 2 - half, 0), abs=1e-5)
+    assert both.high == pytest.approx(min((a + b) / 2 + half, 1), abs=1e-5)
+    values = own.loc[own["seed"] == 3, "mass_inside"]
+    assert values.min() <= one.low < one.value < one.high <= values.max()
+    # What seeds differ by does not get smaller with more records of each.
+    many = estimate(pd.concat([rows] * 10))
+    assert (many.low, many.high) == pytest.approx((both.low, both.high))
+    assert many.n == 10 * both.n
+
+
+def test_a_seed_with_more_records_counts_as_any_other(run):
+    rows = run.records[(run.records["model"] == "cnn") & (run.records["explainer"] == "occlusion")]
+    rows = rows[(rows["factor"] == "jitter") & (rows["level"] == "6")]
+    values = rows.assign(auprc=rows["seed"].map({3: 0.4, 4: 0.8}), auprc_chance=rows["seed"] / 10)
+    twice = pd.concat([values, values[values["seed"] == 3]])
+    found = summarise_experiment(twice)
+    row = found[(found["level"] == "6") & (found["metric"] == "auprc")].iloc[0]
+    assert (row["value"], row["chance"], row["n"]) == (pytest.approx(0.6), pytest.approx(0.35), 15)
+    assert (row["low"], row["high"]) == (0, 1)  # no share is beyond
+
+
 def test_references_are_compared(run):
     rows = run.records
     own = rows[(rows["explainer"] == "both") & rows["solved"] & (rows["refused"] == "")]

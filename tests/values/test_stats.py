@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from basewise.stats import benjamini_hochberg, bootstrap, empirical_p, odds_ratio, wilson
+from basewise.stats import (
+    benjamini_hochberg,
+    bootstrap,
+    cluster_interval,
+    empirical_p,
+    odds_ratio,
+    wilson,
+)
 
 
 def test_bootstrap_of_a_mean_is_as_wide_as_its_standard_error_says():
@@ -30,6 +37,62 @@ def test_bootstrap_of_clusters_is_wider_where_rows_repeat():
     blind = bootstrap(np.mean, repeated, rng=np.random.default_rng(3), resamples=3000)
     assert abs((whole.high - whole.low) / (alone.high - alone.low) - 1) < 0.1
     assert blind.high - blind.low < 0.5 * (whole.high - whole.low)
+
+
+def test_the_interval_of_clusters_is_students_of_their_means():
+    values = np.array([0.2, 0.4, np.nan, 0.7, 0.9, 0.5, 0.1])
+    clusters = np.array(["a", "a", "a", "b", "b", "c", "c"])
+    means = [0.3, 0.8, 0.3]
+    found = cluster_interval(values, clusters)
+    assert (found.value, found.n) == (pytest.approx(np.mean(means)), 6)
+    known = scipy_stats.ttest_1samp(means, 0).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
+    # By hand: means 1, 2, 3 have deviation 1, and t of two degrees is 4.303.
+    low, high = cluster_interval(np.repeat([1.0, 2.0, 3.0], 50), np.repeat([7, 8, 9], 50))[1:3]
+    assert (high - low) / 2 == pytest.approx(4.3027 / 3**0.5, abs=1e-4)
+
+
+def test_one_cluster_has_no_interval_and_nothing_has_nothing():
+    one = cluster_interval(np.array([1.0, 3.0]), [4, 4])
+    assert (one.value, one.n) == (2, 2)
+    assert np.isnan([one.low, one.high]).all()
+    none = cluster_interval(np.array([np.nan]), [4])
+    assert none.n == 0
+    assert np.isnan(none[:3]).all()
+
+
+@pytest.mark.parametrize(("k", "between"), [(2, 1.0), (3, 1.0), (3, 0.0), (5, 2.0)])
+def test_the_interval_of_clusters_covers_as_often_as_it_says(k, between):
+    """The truth is 0; values share what their cluster drew. Others are too sure, by as much as
+    closed forms say."""
+    rng, m, repeats = np.random.default_rng(5), 12, 4000
+    values = between * rng.normal(size=(repeats, k, 1)) + rng.normal(size=(repeats, k, m))
+    clusters = np.repeat(np.arange(k), m)
+    found = [cluster_interval(each.ravel(), clusters) for each in values]
+    covered = np.mean([each.low <= 0 <= each.high for each in found])
+    assert covered == pytest.approx(0.95, abs=0.012)  # 3.5 standard errors of 4,000
+    # The mean varies 1 + (m - 1) times the intraclass correlation as much as of single values.
+    shared = between**2 / (between**2 + 1)
+    design = 1 + (m - 1) * shared
+    single = (between**2 + 1) / (k * m)
+    assert values.mean((1, 2)).var() == pytest.approx(design * single, rel=0.08)
+    half = np.mean([((each.high - each.low) / 2) ** 2 for each in found])
+    t = scipy_stats.t.ppf(0.975, k - 1)
+    assert half == pytest.approx(t**2 * design * single, rel=0.1)
+
+
+def test_of_few_clusters_bootstraps_are_too_sure():
+    rng, k, m = np.random.default_rng(6), 3, 12
+    blind, drawn = 0, 0
+    for _ in range(400):
+        values = (rng.normal(size=(k, 1)) + rng.normal(size=(k, m))).ravel()
+        clusters = np.repeat(np.arange(k), m)
+        for own in (None, clusters):
+            found = bootstrap(np.mean, values, rng=rng, resamples=120, clusters=own)
+            covers = found.low <= 0 <= found.high
+            blind, drawn = blind + (covers and own is None), drawn + (covers and own is not None)
+    assert blind / 400 < 0.6
+    assert drawn / 400 < 0.8
 
 
 def test_bootstrap_keeps_rows_of_columns_together():

@@ -55,6 +55,12 @@ MEANING = (
     "same sequences, and is 1 for magnitudes. Match of hypothetical scores: the same by what each "
     "base would have scored; chance is 0.25."
 )
+INTERVALS = (
+    "Intervals are of 95 %. Records of one seed share motif, sequences and network: where several "
+    "seeds solved the task, the interval is Student's t over the means of the seeds, each counting "
+    "alike, and holds for seeds that were not run; where one did, it is a bootstrap over records, "
+    "and holds for that one network only."
+)
 LOGOS = 9  # explanations below each other
 LETTERS = 80
 
@@ -136,7 +142,9 @@ def _question(run: ExperimentRun) -> Section:
         f"above a half is below {percent(about.gate)} of the ceiling's are marked and not "
         "explained, since an explainer can only find what its model knows."
     )
-    return Section("What was asked?", (Text(about.question), tiles, Text(text), Text(MEANING)))
+    return Section(
+        "What was asked?", (Text(about.question), tiles, Text(text), Text(MEANING), Text(INTERVALS))
+    )
 
 
 def _overview(run: ExperimentRun, figures: dict[str, Markup]) -> Section:
@@ -217,14 +225,14 @@ def _factor(run: ExperimentRun, factor: str, figures: dict[str, Markup]) -> Sect
                 drawing,
                 f"Curves of {NAMES[metric]} over {setting}, one panel per explainer.",
                 "One panel per explainer (IG: integrated gradients), one curve per model; means "
-                "over records with their 95 % intervals. Dotted: chance. Levels whose models did "
+                f"with 95 % intervals over {_over(run)}. Dotted: chance. Levels whose models did "
                 "not solve the task are left out.",
                 least_width=760,
             )
         )
     blocks += _boxed(run, own, factor, figures)
     blocks += _logos(run, factor, figures)
-    blocks.append(Details("The numbers", (_table(own),)))
+    blocks.append(Details("The numbers", (_table(own, _over(run)),)))
     return Section(f"{_upper(factor)}", tuple(blocks))
 
 
@@ -330,7 +338,12 @@ def _truth(cell: Cell, record_id: str) -> tuple[Span, ...]:
     return next(record.truth for record in splits["test"].records if record.id == record_id)
 
 
-def _table(own: pd.DataFrame) -> Table:
+def _over(run: ExperimentRun) -> str:
+    """What intervals are over."""
+    return "seeds (of one seed: over records)" if len(run.experiment.about.seeds) > 1 else "records"
+
+
+def _table(own: pd.DataFrame, over: str) -> Table:
     """Every measure of every explainer, level and model."""
     metrics = [metric for metric in CHANCE if metric in set(own["metric"])]
     rows = []
@@ -353,7 +366,7 @@ def _table(own: pd.DataFrame) -> Table:
     columns = ("Explainer", "Level", "Model", "Reference", "Seeds", "Records")
     return Table(
         "One row per level, model and explainer: means over records of all seeds that solved the "
-        "task, with 95 % intervals over records, and chance in parentheses.",
+        f"task, with 95 % intervals over {over}, and chance in parentheses.",
         (*columns, *(_upper(NAMES[metric]) for metric in metrics)),
         rows,
     )

@@ -30,7 +30,7 @@ import pandas as pd
 from basewise.errors import ConfigError, ShardError
 from basewise.picture.words import duration
 from basewise.remote import place_of
-from basewise.stats import mean_interval
+from basewise.stats import Estimate, cluster_interval, mean_interval
 from basewise.store import (
     clear_unfinished,
     read_attributions,
@@ -48,7 +48,7 @@ from basewise.study.finished import versions
 from basewise.study.owner import owned, owner_of
 from basewise.study.twin import working_copy
 from basewise.study.watch import Log, Silent, Watcher
-from basewise.types import Attribution
+from basewise.types import Attribution, Floats, Ints
 
 __all__ = [
     "ALL",
@@ -76,14 +76,24 @@ CHANCE: Mapping[str, str] = {
 }
 """Measures by name, each with the column of `study.cell.ROWS` that says what chance would give."""
 
+RANGE: Mapping[str, tuple[float, float]] = {
+    "relative_gap": (0.0, float("inf")),
+    "lowest_rank_correlation": (-1.0, 1.0),
+}
+"""What measures can be, where it is not 0 to 1: no interval reaches beyond."""
+
 _KEYS = ["factor", "setting", "level", "place", "model", "tokenizer", "explainer", "method",
          "reference"]  # fmt: skip
 
 SUMMARY = (*_KEYS, "metric", "value", "low", "high", "n", "chance", "seeds", "of_seeds",
            "lowest_seed", "highest_seed")  # fmt: skip
 """Columns of `summarise_experiment`: the mean over `n` records of all seeds whose model solved the
-task (`seeds` of `of_seeds`), its 95 % bootstrap interval over records, what chance would give, and
-the least and the greatest mean of one seed. The level `ALL` is of all levels of a factor."""
+task (`seeds` of `of_seeds`, each counting alike), its 95 % interval, what chance would give, and
+the least and the greatest mean of one seed. The level `ALL` is of all levels of a factor.
+
+Records of one seed share motif, sequences and network. So of several seeds the interval is
+Student's t over the means of the seeds, which holds for seeds that were not run, be they two. Of
+one seed it is a bootstrap over records, and holds for that one network alone."""
 
 
 @dataclass(frozen=True)
@@ -265,7 +275,7 @@ def summarise_experiment(rows: pd.DataFrame, *, resamples: int = 1000) -> pd.Dat
     rows : DataFrame
         With the columns of `study.cell.ROWS`.
     resamples : int
-        Of the bootstrap over records.
+        Of the bootstrap over records, where there is one seed.
     """
     every = rows[rows["refused"] == ""]
     pooled = every.assign(level=ALL, place=-1)
@@ -290,14 +300,24 @@ def _measured(
                 yield about | {"metric": metric, "n": 0} | _nothing()
             continue
         means = solved.loc[known].groupby("seed")[metric].mean()
-        estimate = mean_interval(values, np.random.default_rng([7, known.sum()]), resamples)
+        estimate = _estimate(metric, values, solved["seed"].to_numpy(), resamples)
         yield about | {
             "metric": metric,
             **estimate._asdict(),
-            "chance": _mean(solved.loc[known, chance]) if chance else float("nan"),
+            "chance": _chance(solved[known], chance) if chance else float("nan"),
             "lowest_seed": float(means.min()),
             "highest_seed": float(means.max()),
         }
+
+
+def _estimate(metric: str, values: Floats, seeds: Ints, resamples: int) -> Estimate:
+    """The mean of a measure with its interval: over seeds, or over records where there is one."""
+    known = ~np.isnan(values)
+    if len(np.unique(seeds[known])) == 1:
+        return mean_interval(values, np.random.default_rng([7, known.sum()]), resamples)
+    found = cluster_interval(values, seeds)
+    low, high = RANGE.get(metric, (0.0, 1.0))
+    return found._replace(low=max(found.low, low), high=min(found.high, high))
 
 
 def _nothing() -> dict[str, float]:
@@ -306,8 +326,9 @@ def _nothing() -> dict[str, float]:
     )
 
 
-def _mean(values: pd.Series[float]) -> float:
-    return float(values.mean())  # of those that are numbers; NaN where there are none
+def _chance(solved: pd.DataFrame, column: str) -> float:
+    """Of those that are numbers, each seed counting alike; NaN where there are none."""
+    return cluster_interval(solved[column].to_numpy(float), solved["seed"].to_numpy()).value
 
 
 def progress_of_experiment(run: ExperimentRun) -> list[str]:
