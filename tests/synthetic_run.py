@@ -227,15 +227,15 @@ def _metrics(folder: Path, better: bool) -> None:
     )
     write_frame(folder / "metrics" / "explainers.parquet", frame, "explainer_metrics")
     frame = pd.DataFrame(
-        [("cnn", "integrated_gradients", 40, 10, 0.71, 0.42, 0.9, 0.33, 0.25)],
+        [("cnn", "integrated_gradients", 40, 10, 0.71, 0.42, 0.7, 0.9, 0.33, 0.25)],
         columns=list(REFERENCES),
     )
     write_frame(folder / "metrics" / "references.parquet", frame, "references")
     frame = pd.DataFrame(
         [
-            ("cnn", "integrated_gradients", "test-0001", 10, 0.9, 0.8, 0.9, 0.1, False),
-            ("cnn", "integrated_gradients", "test-0002", 10, 0.4, 0.31, 0.9, 0.5, True),
-            ("cnn", "integrated_gradients", "test-0003", 10, 0.3, 0.12, 0.7, 0.6, True),
+            ("cnn", "integrated_gradients", "test-0001", 10, 0.9, 0.8, 0.9, 0.9, 0.1, False),
+            ("cnn", "integrated_gradients", "test-0002", 10, 0.4, 0.31, 0.4, 0.9, 0.5, True),
+            ("cnn", "integrated_gradients", "test-0003", 10, 0.3, 0.12, 0.2, 0.7, 0.6, True),
         ],
         columns=list(REFERENCE_RECORDS),
     )
