@@ -18,7 +18,7 @@ from basewise.errors import CapabilityError, ConfigError, DataError
 from basewise.explainers import EXPLAINERS, MASKINGS, UNITS
 from basewise.models.batch import join
 from basewise.models.batch_size import BatchSize
-from basewise.models.evaluator import Evaluator, _Piece, _take
+from basewise.models.evaluator import Evaluator, _Piece, _take, few_shapes
 from basewise.models.reading import ALLOWED, as_target, probabilities, read
 from basewise.models.switchboards import BaseSwitch, TokenSwitch
 from basewise.sequence.alphabet import N, encode
@@ -122,6 +122,26 @@ def test_joined_rows_are_padded_right_under_a_mask() -> None:
     assert batch.mask is not None
     assert batch.mask.sum(1).tolist() == [3, 4, 6, 6]
     assert join([wide, wide], pad_id=99).mask is None
+
+
+def test_padding_makes_few_shapes_where_the_network_takes_them() -> None:
+    wide = (torch.arange(22).view(2, 11), None)
+    ragged = (torch.arange(8).view(2, 4), torch.tensor([3, 3]))
+    for longest, width in ((None, 16), (16, 16), (13, 13), (10, 11)):
+        batch = join([ragged, wide], pad_id=99, longest=longest)
+        assert batch.ids.shape == (4, width)
+        assert (batch.ids[2:, 11:] == 99).all()
+        assert batch.mask is not None
+        assert batch.mask.sum(1).tolist() == [3, 3, 11, 11]
+    alike = join([ragged], pad_id=99, longest=None)
+    assert alike.ids.tolist() == [[0, 1, 2], [4, 5, 6]]
+    assert alike.mask is None
+
+
+def test_batches_that_are_cut_have_few_numbers_of_rows() -> None:
+    few = [few_shapes(n) for n in range(1, 70)]
+    assert sorted(set(few)) == [*range(1, 9), *range(10, 17, 2), *range(20, 33, 4), 40, 48, 56, 64]
+    assert all(small <= n < 1.25 * small for n, small in enumerate(few, 1))
 
 
 def rows_of(lengths: tuple[int, ...], seed: int = 3) -> list[bw.Record]:
@@ -248,7 +268,7 @@ def test_the_batch_size_settles_on_the_best_rate() -> None:
 def test_rows_of_other_widths_join_only_batches_that_are_too_small() -> None:
     assert BatchSize(100).enough == 50  # nothing is known: half
     size = BatchSize()
-    rates = {512: 512, 1024: 1060, 2048: 1100, 4096: 1150}  # hardly faster from 1,024 tokens on
+    rates = {512: 512, 1024: 1120, 2048: 1130, 4096: 1190}  # hardly faster from 1,024 tokens on
     while not size._settled:
         size.learn(size.tokens, size.tokens / rates.get(size.tokens, 1200))
     assert size.tokens == 4096

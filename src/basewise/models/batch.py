@@ -16,6 +16,8 @@ from basewise.types import Codes, Ints, Record
 
 __all__ = ["Batch", "borrowed", "by_length", "evaluating", "join"]
 
+STEP = 8  # columns
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -41,23 +43,35 @@ class Batch:
         return len(self.ids)
 
 
-def join(parts: Sequence[tuple[Tensor, Tensor | None]], pad_id: int) -> Batch:
-    """One batch of several blocks of rows, padded right; no mask where nothing is padded."""
+def join(
+    parts: Sequence[tuple[Tensor, Tensor | None]], pad_id: int, longest: int | None = 0
+) -> Batch:
+    """One batch of several blocks of rows, padded right; no mask where nothing is padded.
+
+    What is padded is padded to a multiple of `STEP` columns up to `longest` (None: any): batches of
+    few shapes find the kernels that were made for one before.
+    """
     width = max(ids.shape[1] for ids, _ in parts)
     if all(ids.shape[1] == width and lengths is None for ids, lengths in parts):
         return Batch(torch.cat([ids for ids, _ in parts]).long(), None)
-    ids = torch.cat(
-        [torch.nn.functional.pad(ids, (0, width - ids.shape[1]), value=pad_id) for ids, _ in parts]
-    ).long()
     lengths = torch.cat(
         [
             torch.full((len(ids),), ids.shape[1]) if lengths is None else lengths
             for ids, lengths in parts
         ]
-    ).to(ids.device)
-    longest = int(lengths.max())
-    ids, mask = ids[:, :longest], torch.arange(longest, device=ids.device) < lengths[:, None]
-    return Batch(ids, None if bool(mask.all()) else mask)
+    )
+    most = int(lengths.max())
+    ragged = int(lengths.min()) < most
+    width = most
+    if ragged:
+        width = -(-most // STEP) * STEP
+        width = width if longest is None else max(min(width, longest), most)
+    ids = torch.cat(
+        [torch.nn.functional.pad(ids, (0, width - ids.shape[1]), value=pad_id) for ids, _ in parts]
+    ).long()
+    if not ragged:
+        return Batch(ids, None)
+    return Batch(ids, torch.arange(width, device=ids.device) < lengths.to(ids.device)[:, None])
 
 
 def by_length(records: Sequence[Record]) -> list[tuple[Ints, Codes]]:

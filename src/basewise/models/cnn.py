@@ -18,7 +18,7 @@ from torch.nn import functional
 from transformers import PreTrainedConfig
 
 from basewise.errors import DataError
-from basewise.models.onehot import Conv, MaskedBatchNorm, OneHotNetwork, masked
+from basewise.models.onehot import Conv, MaskedBatchNorm, OneHotNetwork, masked, masked_
 from basewise.models.streaming import streams, tiled
 
 __all__ = ["CnnConfig", "CnnForSequenceClassification"]
@@ -111,7 +111,7 @@ class Block(nn.Module):
         self.conv2 = Conv(channels, channels, 1, bias=False)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        y = self.conv1(masked(functional.gelu(self.norm1(x, mask)), mask))
+        y = self.conv1(masked_(functional.gelu(self.norm1(x, mask)), mask))
         y = self.conv2(self.drop(functional.gelu(self.norm2(y, mask))))
         added: Tensor = x + y
         return added
@@ -160,8 +160,9 @@ def lengths(x: Tensor, mask: Tensor | None) -> Tensor | int:
 
 
 def sum_and_highest(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Over the bases of rows (n, b, c), (n, c) each."""
-    return masked(x, mask).sum(1), masked(x, mask, -torch.inf).amax(1)
+    """Over the bases of rows (n, b, c), which are changed where there is none; (n, c) each."""
+    total = masked_(x, mask).sum(1)
+    return total, masked_(x, mask, -torch.inf).amax(1)
 
 
 class Member(nn.Module):

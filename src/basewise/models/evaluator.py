@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
+from transformers import PreTrainedModel
 
 from basewise.errors import CapabilityError, DataError
 from basewise.models.batch import borrowed, join
@@ -59,6 +60,8 @@ class Evaluator:
         self.undecided = model.precision != "full"
         self.comparison: Comparison | None = None
         self._full = model
+        # What other networks take is not known: they are given what they are asked for.
+        self._longest = model.longest if isinstance(model.network, PreTrainedModel) else 0
         if self.undecided and question is not None:
             self.comparison = known(model.network, self._key)
             if self.comparison is not None:
@@ -171,7 +174,7 @@ class Evaluator:
         """The target, (n,), at the rows of all pieces."""
         wanted = [block for i, start, stop in taken for block in _blocks(*asked[i], start, stop)]
         parts = [board.rows(wishes, self.model) for board, wishes in wanted]
-        batch = join(parts, self.model.tokenizer.pad_id)
+        batch = join(parts, self.model.tokenizer.pad_id, self._longest)
         if self.target.where is not None:
             spans = [each for board, wishes in wanted for each in board.spans(wishes, self.model)]
             weights = self.model.weights(self.target, spans, batch.ids.shape[1])
@@ -251,24 +254,39 @@ def _take(
 
     A batch is as wide as its longest row; the queue is sorted by width. Rows of another width join
     a batch only while it has fewer tokens than `mixed`: padding and its mask cost more than a few
-    batches more.
+    batches more. A batch that the budget cuts has one of `few_shapes`.
     """
-    taken: list[_Piece] = []
-    rows = tokens = 0
-    for at, (i, start, stop) in enumerate(queue):
+    rows = widest = 0
+    for i, start, stop in queue:
         width = asked[i][0].width
-        wider = taken and width != asked[taken[0].board][0].width
-        if wider and tokens >= mixed:
-            return taken, queue[at:], tokens
-        room = budget // width - rows
-        if not taken:  # in equal parts: a remnant is a batch of another shape, and a small one
-            parts = -(-(stop - start) // max(room, 1))
-            room = -(-(stop - start) // parts)
-        fits = min(stop - start, max(room, 0))
-        if fits:
-            taken.append(_Piece(i, start, start + fits))
-            rows += fits
-            tokens = rows * width
-        if fits < stop - start:
-            return taken, [_Piece(i, start + fits, stop), *queue[at + 1 :]], tokens
-    return taken, [], tokens
+        if width > widest > 0 and rows * widest >= mixed:
+            break
+        room = budget // width
+        if rows + stop - start > room:
+            rows = max(few_shapes(max(rows, room)), 1)
+            break
+        rows, widest = rows + stop - start, width
+    taken, rest = _split(queue, rows)
+    return taken, rest, rows * asked[taken[-1].board][0].width
+
+
+def _split(queue: list[_Piece], rows: int) -> tuple[list[_Piece], list[_Piece]]:
+    """So many rows from the head of the queue, and the rest."""
+    taken: list[_Piece] = []
+    for at, (i, start, stop) in enumerate(queue):
+        end = min(stop, start + rows)
+        taken.append(_Piece(i, start, end))
+        rows -= end - start
+        if rows == 0:
+            return taken, [_Piece(i, end, stop)] * (end < stop) + queue[at + 1 :]
+    return taken, []
+
+
+def few_shapes(rows: int) -> int:
+    """The next number below of at most three binary digits and zeros: 7, 8, 10, 12, 14, 16, 20.
+
+    A processor makes its kernels anew for each shape of a batch, which takes half as long as the
+    batch itself; with few shapes they are there already.
+    """
+    zeros = max(rows.bit_length() - 3, 0)
+    return rows >> zeros << zeros
