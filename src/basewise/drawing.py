@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -86,7 +87,7 @@ def draw(
     kind : str, optional
         `logo`: letters as tall as the scores of their bases. `tokens`: what was scored
         together in one box, coloured by its score. By default a logo where every score is that
-        of a base, and boxes otherwise.
+        of a base, and boxes otherwise (said in a warning where some are).
     names : sequence of str, optional
         What to call each; its method where not given.
     tss : int, optional
@@ -125,6 +126,12 @@ def draw(
     if kind not in (None, *get_args(Kind)):
         raise ConfigError(
             f"kind = {kind!r}: pictures are {' or '.join(map(repr, get_args(Kind)))}."
+        )
+    if kind is None and len({a.of_bases for a in found}) > 1:
+        logging.getLogger("basewise").warning(
+            "drawn as boxes: the scores of %s are of more than a base; kind='logo' draws letters, "
+            "each with its share",
+            next(n for n, a in zip(_names(found, names), found, strict=True) if not a.of_bases),
         )
     if kind == "logo" or (kind is None and all(a.of_bases for a in found)):
         drawing = logo_of(found, names=names, tss=tss, truth=truth, hits=hits, width=width or 100)

@@ -60,6 +60,12 @@ class Twin:
 
     def __init__(self, url: str, use: str = ""):
         self.url = url.rstrip("/")
+        if local := re.match(r"(file|local)://(?!/)", self.url):
+            rest = self.url.removeprefix(local[0])
+            raise ConfigError(
+                f"{url}: a local folder has three slashes: {local[0]}/{rest}; or give its path, "
+                f"{rest}."
+            )
         said = hashlib.sha256(f"{self.url}{use}".encode()).hexdigest()[:12]
         self.folder = cache() / f"{posixpath.basename(self.url)}-{said}"
         self._there: dict[str, list[Any]] = {}  # name -> what the store and the system know it by

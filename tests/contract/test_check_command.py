@@ -14,7 +14,8 @@ from basewise.explainers.count import at_most
 from basewise.explainers.forecast import Forecast
 from basewise.picture.words import duration
 from basewise.study import load_study
-from basewise.study.plan import Planned, plan, size, table
+from basewise.study import plan as plans
+from basewise.study.plan import Planned, by_workers, plan, size, table
 
 STUDY = """
 [study]
@@ -110,3 +111,13 @@ def test_a_bound_far_above_what_the_trial_took_is_told_beside_it() -> None:
 
 def test_a_table_of_nothing_is_its_head() -> None:
     assert table([])[0].split()[0] == "model"
+
+
+def test_workers_share_what_is_worth_sharing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "cores", lambda: 8)
+    assert by_workers(1600, 500) == (
+        "13 min with 2, 3.3 min with 8, 1.7 min with 16, 12 s with 128"
+    )
+    assert by_workers(1600, 5) == "13 min with 2, 5.3 min with 5"  # no more than there are parts
+    assert by_workers(1600, 1) == ""
+    assert by_workers(9, 500) == ""

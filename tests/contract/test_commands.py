@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from basewise.cli import main, progress
+from basewise.cli import _as_typed, main, progress
 from basewise.data.grammar import PromoterGrammar
+from basewise.errors import ConfigError
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.models.model import Model
 from basewise.store import read_attributions
@@ -66,6 +67,48 @@ def test_help_names_every_command(basewise):
 def test_help_says_what_data_is(basewise, command):
     words = basewise(command, "--help").stdout.replace("│", " ").split()
     assert "Folder that the data paths of the study are relative to." in " ".join(words)
+
+
+def test_help_breaks_no_sentence(basewise, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    said = basewise("run", "--help").stdout
+    lines = [line.strip() for line in said.splitlines()]
+    at = next(i for i, line in enumerate(lines) if line.startswith("Ends with 0"))
+    end = lines.index("", at)
+    assert all(len(line) > 50 for line in lines[at : end - 1])  # only the last may be short
+
+
+def test_errors_name_what_a_command_takes(basewise, home, tmp_path):
+    (tmp_path / "bad.csv").write_text("sequence,label\nACGT,a\nAC!T,b\n")
+    asked = ["--model", home / "model", "--target", "promoter", "-o", tmp_path / "x.parquet"]
+    bad = basewise("explain", tmp_path / "bad.csv", *asked)
+    assert bad.stderr.endswith("or skip these rows: --on-error skip.\n")
+    few = ["--explainer", "kernel_shap", "--set", "units=bases", "--set", "evaluations=3"]
+    done = basewise("explain", home / "data.csv", *asked, *few)
+    assert done.returncode == 2
+    assert "use larger units (--set units=windows)" in done.stderr
+    file = tmp_path / "study.toml"
+    file.write_text(
+        f'[study]\nname = "x"\n[data]\ntrain = "{home}/data.csv"\ndev = "{home}/data.csv"\n'
+        f'test = "{home}/data.csv"\n[models.cnn]\ntype = "cnn"\n[target]\nlabel = "promoter"\n'
+        '[explainers.kernel_shap]\nunits = "bases"\nevaluations = 3\n'
+    )
+    assert '(units = "windows")' in basewise("check", file).stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said", "typed"),
+    [
+        ("explain", "use masking='n', or x", "use --set masking=n, or x"),
+        ("explain", "as reference=['zero', 'n'].", "as --set \"reference=['zero', 'n']\"."),
+        ("explain", "Use precision='full'.", "Use --precision full."),
+        ("run", "as reference=['zero', 'n'].", 'as reference = ["zero", "n"].'),
+        ("run", "seed = 'x': no", "seed = 'x': no"),
+    ],
+)
+def test_arguments_in_errors_are_written_as_typed(command, said, typed, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["basewise", command, "a.csv"])
+    assert _as_typed(ConfigError(said)) == typed
 
 
 def test_the_installed_command_is_a_process_of_its_own():

@@ -266,6 +266,8 @@ def test_urls_that_nobody_knows_are_refused() -> None:
     assert is_url("s3://bucket/runs")
     assert not is_url("runs/s3:")
     assert not is_url(Path("runs"))
+    with pytest.raises(ConfigError, match=r"three slashes: file:///tmp/x; or give its path, tmp/x"):
+        open_run("file://tmp/x")
     with pytest.raises(ConfigError, match="give s3://"):
         Twin("nonsense://bucket/runs").pull()
     with pytest.raises(StoreError, match=r"memory://nothing/there is not the folder of a run"):

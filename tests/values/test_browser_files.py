@@ -53,10 +53,11 @@ def test_the_same_numbers_are_the_same_bytes(tmp_path):
         ([], "no base has a number, and a bigWig cannot be empty."),
     ],
 )
-def test_what_cannot_be_written_leaves_no_file(tmp_path, pieces, said):
+def test_what_cannot_be_written_leaves_no_file_and_prints_nothing(tmp_path, pieces, said, capfd):
     with pytest.raises(DataError, match=said):
         write_bigwig(tmp_path / "z.bw", SIZES, pieces)
     assert list(tmp_path.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_stops_the_pieces_stops_the_file(tmp_path):

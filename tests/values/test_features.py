@@ -176,3 +176,16 @@ def test_scored_genes_as_bed(tmp_path):
     assert (tmp_path / "g.bed").read_text().splitlines() == [
         "c\t44\t50\txyzA\t1000\t-", "c\t0\t6\txyzA\t1000\t-", "c\t10\t12\th\t0\t+",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "how", "said"),
+    [
+        (None, {}, "path is of NoneType; give the name of a file"),
+        ("a.gff", {"lengths": ["c1"]}, "lengths is of list; give a mapping of contigs to their"),
+        ("a.gff", {"names": "c1"}, "names is of str; give a mapping of contigs of the file"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(given, how, said):
+    with pytest.raises(DataError, match=said):
+        read_annotation(given, **how)

@@ -107,6 +107,17 @@ def test_bases_are_a_logo_and_longer_units_are_boxes_unless_said_otherwise() -> 
     assert 'class="heat"' in TOKENS._repr_html_()
 
 
+def test_a_logo_that_becomes_boxes_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    windows = attribution(BASES.sequence, [[0, len(BASES.sequence)]], [1.0])
+    assert 'class="heat"' in bw.draw([BASES, windows], names=["a", "by windows"]).svg
+    (said,) = caplog.messages
+    assert said.startswith("drawn as boxes: the scores of by windows are of more than a base")
+    caplog.clear()
+    assert 'class="heat"' not in bw.draw([BASES, windows], "logo").svg
+    bw.draw([windows])
+    assert not caplog.messages
+
+
 def test_overlapping_units_are_drawn_base_by_base() -> None:
     kmers = attribution("ACGTA", [[0, 3], [1, 4], [2, 5]], [3.0, 0.0, -3.0])
     found = boxes(bw.draw(kmers))

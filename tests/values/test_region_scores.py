@@ -316,3 +316,17 @@ def test_matched_sets_are_places_of_their_genes():
     spread = places.std() / np.sqrt(12)
     observed = np.mean([values[genes[i].start : genes[i].end].mean() for i in of_rich])
     assert found.effect["rich"] == pytest.approx((observed - places.mean()) / spread, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("genes", "sets", "said"),
+    [
+        ("recF", {"core": ["recF"]}, r"genes\(\) gives; this is str\."),
+        (["recF"], {"core": ["recF"]}, "this is a list of other values"),
+        (FEATURES, ["recF"], "sets is of list; give a mapping of names of sets to lists"),
+        (FEATURES, {"core": ["recF", 3]}, "The set 'core' holds 3; names of genes are text"),
+    ],
+)
+def test_sets_of_another_kind_are_refused(genes, sets, said):
+    with pytest.raises(DataError, match=said):
+        gene_sets(genes, sets)

@@ -299,8 +299,18 @@ def gene_sets(
     Raises
     ------
     DataError
-        If a set is one name where a list of them is asked for.
+        If a set is one name where a list of them is asked for, or an argument is not of its kind.
     """
+    several = isinstance(genes, Sequence) and not isinstance(genes, str)
+    if not (several and all(isinstance(gene, Feature) for gene in genes)):
+        raise DataError(
+            "genes are features, such as read_annotation(path).genes() gives; this is "
+            f"{f'a {type(genes).__name__} of other values' if several else type(genes).__name__}."
+        )
+    if not isinstance(sets, Mapping):
+        raise DataError(
+            f"sets is of {type(sets).__name__}; give a mapping of names of sets to lists of genes."
+        )
     known: dict[str, list[int]] = {}
     for i, gene in enumerate(genes):
         if gene.name:
@@ -311,6 +321,8 @@ def gene_sets(
     for title, names in sets.items():
         if isinstance(names, str):
             raise DataError(f"The set {title!r} is the text {names!r}; give a list of names.")
+        if wrong := [name for name in names if not isinstance(name, str)]:
+            raise DataError(f"The set {title!r} holds {wrong[0]!r}; names of genes are text.")
         wanted = {name: name.lower().replace(" ", "").split("/") for name in names}
         found[title] = sorted({i for own in wanted.values() for n in own for i in known.get(n, [])})
         missing[title] = [name for name, own in wanted.items() if not known.keys() & set(own)]

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import errno
 import functools
+import inspect
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -46,6 +48,13 @@ app = typer.Typer(
     help="Train models of DNA, explain them base by base, and find out whether to believe it.",
 )
 
+
+def _unwrapped(command: Callable[..., None]) -> str:
+    """What a command says of itself, a line per paragraph: terminals have widths of their own."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(each.split()) for each in paragraphs)
+
+
 _PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Studies": {
         "demo": demo,
@@ -65,7 +74,7 @@ _PANELS: dict[str, dict[str, Callable[..., None]]] = {
 }
 for _panel, _commands in _PANELS.items():
     for _name, _command in _commands.items():
-        app.command(_name, rich_help_panel=_panel)(_command)
+        app.command(_name, rich_help_panel=_panel, help=_unwrapped(_command))(_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -93,10 +102,10 @@ def main() -> None:
             typer.echo(f"basewise: {said}. See {command} --help.", err=True)
         sys.exit(2)
     except ShardError as error:
-        typer.echo(f"basewise: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"basewise: {_as_typed(error)}", err=True)
         sys.exit(INCOMPLETE)
     except BasewiseError as error:
-        typer.echo(f"basewise: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"basewise: {_as_typed(error)}", err=True)
         sys.exit(2)
     except OSError as error:  # a disk that is full, a folder that may not be written
         if error.filename is None:
@@ -109,6 +118,31 @@ def main() -> None:
         said = " ".join(str(error).split()) or "no more was to be had"
         typer.echo(f"basewise: memory ran out: {said}; ask for less at once.", err=True)
         sys.exit(2)
+
+
+_ARGUMENT = re.compile(r"\b([a-z_]+)=('[^']*'|\[[^\]]*\])")  # as errors name what to say in Python
+
+
+def _as_typed(error: BasewiseError) -> str:
+    """An error in one line, with arguments as this command takes them.
+
+    `units='windows'` becomes an option where the command has one, else a `--set`, else what a
+    study file says.
+    """
+    commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    command = next(commands[word] for word in sys.argv if word in commands)
+    options = {each.name: each.opts[-1] for each in command.params if each.opts[-1][:2] == "--"}
+
+    def typed(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        plain = value.strip("'")
+        if name in options:
+            return f"{options[name]} {plain}"
+        if "setting" not in options:
+            return f"{name} = {value}".replace("'", '"')
+        return f"--set {name}={plain}" if plain != value else f'--set "{name}={value}"'
+
+    return _ARGUMENT.sub(typed, " ".join(str(error).split()))
 
 
 def _stopped(*_: object) -> None:

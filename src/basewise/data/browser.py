@@ -92,15 +92,15 @@ def write_bigwig(path: Path, lengths: Mapping[str, int], pieces: Iterable[Piece]
     import pybigtools
 
     held = _Held()
-    count = 0
+    found = (entry for piece in _checked(pieces, lengths) for entry in _runs(piece))
+    first = next(found, None)
+    if first is None:  # which the writer would print a line about
+        raise DataError(f"{path}: no base has a number, and a bigWig cannot be empty.")
 
     def entries() -> Iterator[tuple[str, int, int, float]]:
-        nonlocal count
+        yield first
         with held:
-            for piece in _checked(pieces, lengths):
-                for entry in _runs(piece):
-                    count += 1
-                    yield entry
+            yield from found
 
     with whole(path) as aside:
         named = aside.with_name(f"{aside.name}.bw")  # the library goes by the ending
@@ -108,8 +108,6 @@ def write_bigwig(path: Path, lengths: Mapping[str, int], pieces: Iterable[Piece]
             pybigtools.open(str(named), "w").write(dict(sorted(lengths.items())), entries())
             if held.error is not None:
                 raise held.error
-            if not count:
-                raise DataError(f"{path}: no base has a number, and a bigWig cannot be empty.")
             os.replace(named, aside)
         finally:
             named.unlink(missing_ok=True)

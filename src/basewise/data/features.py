@@ -158,8 +158,15 @@ def read_annotation(
         With file and line: a line of another width, a place that is no number or before the first
         base, an end before its start (but across the origin of a circular contig), a feature
         beyond its contig; contigs that are not the genome's, with the match if there is one; a
-        file without features.
+        file without features; an argument that is not of its kind.
     """
+    for what, given, kinds, wanted in (
+        ("path", path, (str, Path), "the name of a file"),
+        ("lengths", lengths, (Mapping, type(None)), "a mapping of contigs to their bases"),
+        ("names", names, (Mapping,), "a mapping of contigs of the file to those of the genome"),
+    ):
+        if not isinstance(given, kinds):
+            raise DataError(f"{what} is of {type(given).__name__}; give {wanted}.")
     path = Path(path)
     text = decode_text(path, read_bytes(path))
     table, fasta = _split(text)

@@ -19,10 +19,9 @@ from basewise.explainers import EXPLAINERS
 from basewise.explainers.forecast import FILE, forecast, forget_peak, peak
 from basewise.models.repeatable import repeatable
 from basewise.picture.words import counted, duration
-from basewise.study.backends.work import cores
 from basewise.study.cell import KEPT, Cell, evaluations, of_one_seed
 from basewise.study.experiment import Experiment
-from basewise.study.plan import size
+from basewise.study.plan import by_workers, size
 from basewise.study.rehearsal import naming
 from basewise.study.study import MODELS
 
@@ -90,12 +89,11 @@ def plan_experiment(experiment: Experiment, progress: Progress | None = None) ->
 
 def _said(spent: _Spent, cells: int) -> list[str]:
     """Time, memory and disk, a line each, and how far to believe them."""
-    workers = sorted({2, cores()} - {1})
-    shared = ", ".join(f"{duration(spent.seconds / min(n, cells))} with {n}" for n in workers)
+    shared = by_workers(spent.seconds, cells)
     return [
-        f"time: about {duration(spent.seconds)} with one worker, {shared} (training at most "
-        f"{duration(spent.training)}, explaining {duration(spent.explaining)}, sequences and "
-        f"ceilings {duration(spent.fixed)})",
+        f"time: about {duration(spent.seconds)} with one worker{', ' if shared else ''}{shared} "
+        f"(training at most {duration(spent.training)}, explaining {duration(spent.explaining)}, "
+        f"sequences and ceilings {duration(spent.fixed)})",
         f"memory: about {size(spent.memory)} for each worker",
         f"disk: about {size(spent.disk)}, and the report with its figures",
         "Expected from short trials on this machine, of one level for each model and length: the "

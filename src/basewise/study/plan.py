@@ -17,7 +17,9 @@ from basewise.study.records import drawn, read_of, to_explain
 from basewise.study.rehearsal import naming, untrained_models
 from basewise.study.study import Study
 
-__all__ = ["Planned", "plan", "size", "table"]
+__all__ = ["Planned", "by_workers", "plan", "size", "table"]
+
+WORTH = 10.0  # seconds that are worth several workers
 
 Progress = Callable[[int, int, str], None]
 
@@ -71,14 +73,21 @@ def plan(
     ]
     lines.append(f"explain: {len(explained):,} test records, {study.target}")
     seconds = sum(row.cost.seconds for row in rows)
-    shares = f"Several workers share the time: {_by_workers(seconds, sum(r.shards for r in rows))}."
-    return [*lines, *table(rows), shares, "Training and predicting are not in these numbers."]
+    lines += table(rows)
+    if shared := by_workers(seconds, sum(row.shards for row in rows)):
+        lines.append(f"Several workers share the time: {shared}.")
+    return [*lines, "Training and predicting are not in these numbers."]
 
 
-def _by_workers(seconds: float, shards: int) -> str:
-    """How long it takes with two workers, with as many as this machine has cores, and with more."""
-    numbers = sorted({2, cores(), 16, 128} - {1})
-    return ", ".join(f"{duration(seconds / min(n, shards))} with {n}" for n in numbers)
+def by_workers(seconds: float, parts: int) -> str:
+    """How long it takes with two workers, with one per core of this machine, and with more.
+
+    Empty where there is nothing to share: one part, or a time that is as good as none.
+    """
+    numbers = sorted({min(n, parts) for n in (2, cores(), 16, 128)} - {0, 1})
+    if seconds < WORTH:
+        return ""
+    return ", ".join(f"{duration(seconds / n)} with {n}" for n in numbers)
 
 
 def table(rows: Iterable[Planned]) -> list[str]:
