@@ -9,13 +9,16 @@ import pytest
 import typer
 
 from basewise.cli import app
+from basewise.data.grammar import PromoterGrammar
 from basewise.errors import CapabilityError
+from basewise.evaluate.faithfulness import Faithfulness
 from basewise.explainers.count import at_most
 from basewise.explainers.forecast import Forecast
 from basewise.picture.words import duration
 from basewise.study import load_study
 from basewise.study import plan as plans
 from basewise.study.plan import Planned, by_workers, plan, size, table
+from basewise.study.rehearsal import untrained_models
 
 STUDY = """
 [study]
@@ -45,6 +48,7 @@ label = "promoter"
 [explainers.lime]
 samples = 30
 """
+GIVEN = {"train": PromoterGrammar(length=150, tss=110).make(20, seed=1)}
 
 
 def test_every_model_and_explainer_has_a_row_and_there_is_a_sum(tmp_path: Path) -> None:
@@ -68,6 +72,22 @@ def test_every_model_and_explainer_has_a_row_and_there_is_a_sum(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["study.toml"]
 
 
+def test_faithfulness_and_controls_are_counted_and_timed(tmp_path: Path) -> None:
+    text = STUDY.partition("[models.hyena]")[0] + "[target]" + STUDY.partition("[target]")[2]
+    text += "[faithfulness]\nrecords = 3\n[controls]\nrecords = 5\nuse = ['decoys', 'strand']\n"
+    (tmp_path / "study.toml").write_text(text)
+    lines = plan(load_study(tmp_path / "study.toml"))
+    rows = {line.split()[1]: line for line in lines if line.startswith("  cnn")}
+    assert list(rows) == ["occlusion", "lime", "(faithfulness)", "(controls)"]
+    model = next(untrained_models(load_study(tmp_path / "study.toml"), GIVEN))[1]
+    record = GIVEN["train"][0]
+    most = 3 * Faithfulness().cost(model, record, 2).number
+    assert rows["(faithfulness)"].split()[2:5] == ["at", "most", f"{most:,}"]
+    assert rows["(controls)"].split()[2:5] == ["at", "most", f"{5 * 3 * (152 + 31):,}"]
+    assert lines[-2].startswith("Faithfulness and controls are done by this process")
+    assert lines[-1].startswith("Training, also on permuted labels, and predicting")
+
+
 def test_a_data_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(STUDY)
     asked = ["check", str(tmp_path / "study.toml"), "--data", str(tmp_path / "nowhere")]
@@ -85,8 +105,8 @@ def test_what_a_model_cannot_serve_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(0.03, "0.0 s"), (8, "8.0 s"), (89, "89 s"), (90, "1.5 min"), (5400, "1.5 h"),
-     (47 * 3600, "47 h"), (48 * 3600, "2.0 days"), (1e8, "1,157 days")],
+    [(0.03, "< 0.1 s"), (0.05, "0.1 s"), (8, "8.0 s"), (89, "89 s"), (90, "1.5 min"),
+     (5400, "1.5 h"), (47 * 3600, "47 h"), (48 * 3600, "2.0 days"), (1e8, "1,157 days")],
 )  # fmt: skip
 def test_times_to_plan_by(seconds: float, said: str) -> None:
     assert duration(seconds) == said

@@ -9,8 +9,12 @@ import pytest
 
 import basewise as bw
 from basewise.errors import BasewiseError, CapabilityError, ConfigError, DataError
+from basewise.evaluate import CONTROLS
+from basewise.evaluate.controls import Case
+from basewise.evaluate.faithfulness import Faithfulness
 from basewise.explainers import EXPLAINERS
 from basewise.explainers.count import Count, at_most, exactly
+from basewise.explainers.random import Random
 from explained_models import Constant, bpe_bert, kmer_bert, of_module, records, tiny_cnn
 
 # Settings under which the count is known beforehand, and under which it is a bound.
@@ -151,3 +155,39 @@ def test_counts_say_whether_they_are_bounds() -> None:
     assert str(Count.total([exactly(1000), exactly(234)])) == "1,234"
     assert str(Count.total([exactly(1000), at_most(234)])) == "at most 1,234"
     assert exactly(7).times(3) == exactly(21)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"maskings": ["n"], "correlations": False, "steps": 4},
+        {"maskings": ["n", "mask", "shuffled"], "orders": 2, "perturbations": 7},
+        {"maskings": [{"type": "sampled", "draws": 3}], "perturbations": 0, "shares": [0.5]},
+    ],
+)
+@pytest.mark.parametrize("tracks", [1, 3])
+def test_faithfulness_costs_no_more_than_it_says(given: dict[str, Any], tracks: int) -> None:
+    model, some = tiny_cnn(), records((60, 47, 12))
+    target = model.target(model.labels[-1])
+    settings = Faithfulness(**given)
+    found = {str(i): Random().explain(model, some, target, i) for i in range(tracks)}
+    paid = settings.measure(model, some, found, target).evaluations
+    said = [settings.cost(model, record, tracks) for record in some]
+    assert not any(each.exact for each in said)
+    whole = sum(each.number for each in said)
+    assert paid <= whole < 2 * paid  # what orders share is valued once
+
+
+@pytest.mark.parametrize("control", CONTROLS.names())
+def test_controls_cost_what_they_say(control: str) -> None:
+    model, some = tiny_cnn(), records((30, 24, 18))
+    target, explainer = model.target(model.labels[-1]), EXPLAINERS.build("occlusion")
+    found = explainer.explain(model, some, target, 0)
+    built = CONTROLS.build(control)
+    verdict = built.judge(Case(model, explainer, target, some, found, retrain=lambda _: model))
+    said = Count.total(built.cost(explainer, model, record) for record in some)
+    assert said.exact == (control != "random_scores")
+    if said.exact:
+        assert verdict.evaluations == said.number
+    else:
+        assert verdict.evaluations <= said.number < 2 * verdict.evaluations

@@ -20,6 +20,7 @@ import pandas as pd
 from basewise.errors import CapabilityError, DataError
 from basewise.evaluate import CONTROLS, DEFAULT_CONTROLS
 from basewise.evaluate.faithfulness_measures import rank_correlation
+from basewise.explainers.count import Count
 from basewise.explainers.regions import explain_in_place
 from basewise.stats import Estimate, mean_interval
 from basewise.types import Attribution, Floats, Record, Target
@@ -133,6 +134,9 @@ class Control(Protocol):
     """Settings of a control, and its verb."""
 
     def judge(self, case: Case) -> Verdict: ...
+
+    def cost(self, explainer: Any, model: Model, record: Record) -> Count:
+        """How many evaluations judging an explainer takes for a record."""
 
 
 def judged(estimate: Estimate, side: Side, threshold: float) -> Outcome:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from basewise.errors import CapabilityError
 from basewise.evaluate.controls import Case, Verdict, judged
+from basewise.explainers.count import Count
 from basewise.registry import component
 from basewise.stats import mean_interval, random_numbers
 from basewise.types import Bools, Ints, Record
+
+if TYPE_CHECKING:
+    from basewise.models.model import Model
 
 __all__ = ["Decoys"]
 
@@ -49,6 +53,10 @@ class Decoys:
         if set(motif) - set("ACGT") or len(set(motif)) == 1:
             raise ValueError("a decoy is spelled in two or more of the letters A, C, G, T")
         return motif
+
+    def cost(self, explainer: Any, model: Model, record: Record) -> Count:
+        count: Count = explainer.cost(model, record)
+        return count.times(2)
 
     def judge(self, case: Case) -> Verdict:
         rng = np.random.default_rng([case.seed, 9])

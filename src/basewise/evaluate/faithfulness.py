@@ -34,6 +34,7 @@ from basewise.evaluate.faithfulness_measures import (
     window_sums,
 )
 from basewise.explainers import MASKINGS
+from basewise.explainers.count import Count, at_most
 from basewise.explainers.game import Estimate, Game, Play, play
 from basewise.explainers.masking import Masking
 from basewise.explainers.mutagenesis import Mutagenesis
@@ -154,6 +155,24 @@ class Faithfulness:
     window: Annotated[int, Field(ge=1)] = 10
     correlations: bool = True
     records: Annotated[int, Field(ge=0)] = 20
+
+    def cost(self, model: Model, record: Record, tracks: int) -> Count:
+        """How many evaluations measuring a record takes at most; refuses as `measure` does.
+
+        Bases that several orders hide are hidden once, so it may take fewer.
+
+        Parameters
+        ----------
+        tracks : int
+            Explanations that are measured together.
+        """
+        bases = len(record.sequence)
+        orders = 2 * tracks + self.orders  # own, inverted, random
+        rows = orders * 2 * (len(self.shares) + min(self.steps, bases) + 1)
+        rows += self.perturbations + self.correlations * bases + 2  # and both ends
+        draws = sum(masking.draws for masking in self._able(model.at(record), record).values())
+        more = Mutagenesis().cost(model, record).number if self.correlations else 0
+        return at_most(rows * draws + more)
 
     def measure(
         self,

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from basewise.evaluate.controls import Case, Verdict, correlations, judged
+from basewise.explainers.count import Count
 from basewise.registry import component
 from basewise.sequence.alphabet import LETTERS, reverse_complement
 from basewise.stats import random_numbers
-from basewise.types import Attribution, Floats
+from basewise.types import Attribution, Floats, Record
+
+if TYPE_CHECKING:
+    from basewise.models.model import Model
 
 __all__ = ["Shift", "Strand"]
 
@@ -34,6 +38,10 @@ CLAIM = 0.95  # correlation of outputs from which on a model is taken to be inva
 @component
 class Strand:
     """Does the reverse complement have the explanation turned round?"""
+
+    def cost(self, explainer: Any, model: Model, record: Record) -> Count:
+        count: Count = explainer.cost(model, record)
+        return count
 
     def judge(self, case: Case) -> Verdict:
         other = [
@@ -59,6 +67,10 @@ class Shift:
     """
 
     bases: Annotated[int, Field(ge=1)] = 3
+
+    def cost(self, explainer: Any, model: Model, record: Record) -> Count:
+        count: Count = explainer.cost(model, record)
+        return count
 
     def judge(self, case: Case) -> Verdict:
         moved, by = [], []

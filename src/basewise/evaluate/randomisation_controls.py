@@ -6,7 +6,7 @@ data randomisation tests.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -15,10 +15,15 @@ from basewise.errors import CapabilityError
 from basewise.evaluate.controls import Case, Verdict, correlations, judged
 from basewise.evaluate.faithfulness import Faithfulness
 from basewise.explainers import MASKINGS
+from basewise.explainers.count import Count, exactly
 from basewise.explainers.random import Random
 from basewise.models.randomised import randomised
 from basewise.registry import component
 from basewise.stats import mean_interval
+from basewise.types import Record
+
+if TYPE_CHECKING:
+    from basewise.models.model import Model
 
 __all__ = ["PermutedLabels", "RandomScores", "RandomisedLayers"]
 
@@ -42,18 +47,13 @@ class RandomScores:
 
     shares: tuple[float, ...] = (0.05, 0.1, 0.2)
 
+    def cost(self, explainer: Any, model: Model, record: Record) -> Count:
+        return Count.total([self._hiding().cost(model, record, tracks=2), exactly(1)])
+
     def judge(self, case: Case) -> Verdict:
         random = Random().explain(case.model, case.records, case.target, case.seed)
-        settings = Faithfulness(
-            maskings=tuple(map(MASKINGS.build, ("n", "mask", "shuffled"))),
-            shares=self.shares,
-            steps=2,
-            orders=1,
-            perturbations=0,
-            correlations=False,
-        )
         tracks = {"own": case.found, "random": random}
-        found = settings.measure(case.model, case.records, tracks, case.target, case.seed)
+        found = self._hiding().measure(case.model, case.records, tracks, case.target, case.seed)
         rows = found.records
         rows = rows[(rows["metric"] == "comprehensiveness") & (rows["order"] == "own")]
         wide = rows.pivot_table(index="record_id", columns="track", values="value", sort=False)
@@ -70,6 +70,16 @@ class RandomScores:
             found.evaluations + len(random),
         )
 
+    def _hiding(self) -> Faithfulness:
+        return Faithfulness(
+            maskings=tuple(map(MASKINGS.build, ("n", "mask", "shuffled"))),
+            shares=self.shares,
+            steps=2,
+            orders=1,
+            perturbations=0,
+            correlations=False,
+        )
+
 
 @component
 class RandomisedLayers:
@@ -82,6 +92,10 @@ class RandomisedLayers:
     """
 
     stages: Annotated[int, Field(ge=1)] = 3
+
+    def cost(self, explainer: Any, model: Model, record: Record) -> Count:
+        count: Count = explainer.cost(model, record)
+        return count.times(self.stages)
 
     def judge(self, case: Case) -> Verdict:
         trained = [attribution.per_base() for attribution in case.found]
@@ -117,6 +131,10 @@ class PermutedLabels:
     """
 
     epochs: Annotated[int, Field(ge=1)] = 2
+
+    def cost(self, explainer: Any, model: Model, record: Record) -> Count:
+        count: Count = explainer.cost(model, record)
+        return count
 
     def judge(self, case: Case) -> Verdict:
         if case.retrain is None:

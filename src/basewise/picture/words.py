@@ -117,7 +117,9 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time with two digits: `0.4 s`, `25 s`, `3.5 min`, `11 h`, `2.0 days`."""
+    """A time with two digits: `< 0.1 s`, `0.4 s`, `25 s`, `3.5 min`, `11 h`, `2.0 days`."""
+    if seconds < 0.05:
+        return "< 0.1 s"
     for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
         if seconds < limit * size:
             return f"{_two(seconds / size)} {unit}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from basewise.evaluate import CONTROLS
 from basewise.explainers.count import Count
 from basewise.explainers.forecast import Forecast, forecast
+from basewise.explainers.random import Random
 from basewise.explainers.shards import cut
 from basewise.models.repeatable import repeatable
 from basewise.picture.words import duration
@@ -16,6 +19,11 @@ from basewise.study.checked import check
 from basewise.study.records import drawn, read_of, to_explain
 from basewise.study.rehearsal import naming, untrained_models
 from basewise.study.study import Study
+from basewise.types import Attribution, Record, Target
+
+if TYPE_CHECKING:
+    from basewise.evaluate.faithfulness import Faithfulness
+    from basewise.models.model import Model
 
 __all__ = ["Planned", "by_workers", "plan", "size", "table"]
 
@@ -25,7 +33,7 @@ Progress = Callable[[int, int, str], None]
 
 
 class Planned(NamedTuple):
-    """What one explainer will cost with one model, and in how many shards it is done."""
+    """What an explainer, or a test of all, will cost with a model; in how many shards, if any."""
 
     model: str
     explainer: str
@@ -57,6 +65,7 @@ def plan(
     explained = to_explain(study, records["test"])
     explained = drawn(explained, limit, study.about.seed)
     rows: list[Planned] = []
+    tests: list[Planned] = []
     for name, model in untrained_models(study, records):
         target = model.target(read_of(study))
         for explainer, settings in study.explainers.items():
@@ -67,16 +76,86 @@ def plan(
                 cost = forecast(settings, model, explained, target, seed=study.about.seed)
                 shards = len(cut(settings, model, explained, model.device.type))
             rows.append(Planned(name, explainer, cost, shards))
+        costs = {row.explainer: row.cost for row in rows if row.model == name}
+        with repeatable():
+            tests += _tests(study, model, explained, target, costs)
     lines = [
         f"{name}: {len(split.records):,} records from {split.source}"
         for name, split in splits.items()
     ]
     lines.append(f"explain: {len(explained):,} test records, {study.target}")
     seconds = sum(row.cost.seconds for row in rows)
-    lines += table(rows)
+    lines += table([*rows, *tests])
     if shared := by_workers(seconds, sum(row.shards for row in rows)):
-        lines.append(f"Several workers share the time: {shared}.")
-    return [*lines, "Training and predicting are not in these numbers."]
+        lines.append(f"Several workers share the time of explaining: {shared}.")
+    if tests:
+        lines.append(
+            "Faithfulness and controls are done by this process; controls are counted at the pace "
+            "of their explainers."
+        )
+    again = ", also on permuted labels," if study.controls.use else ""
+    return [*lines, f"Training{again} and predicting are not in these numbers."]
+
+
+def _tests(
+    study: Study,
+    model: Model,
+    explained: list[Record],
+    target: Target,
+    costs: Mapping[str, Forecast],
+) -> Iterator[Planned]:
+    """What faithfulness and controls of a model's explanations will cost."""
+    seed = study.about.seed
+    settings = study.faithfulness
+    if settings is not None:
+        hiding = _Hiding(settings, len(costs))
+        some = drawn(explained, settings.records, seed)
+        with naming(f"[faithfulness] with [models.{model.name}]"):
+            cost = forecast(hiding, model, some, target, seed=seed)
+        yield Planned(model.name, "(faithfulness)", replace(cost, disk=0), 0)
+    chosen = study.controls.explainers or tuple(costs)
+    if study.controls.use:
+        some = drawn(explained, study.controls.records, seed)
+        judged = [
+            (costs[name], control.cost(study.explainers[name], model, record))
+            for name in chosen
+            for control in map(CONTROLS.build, study.controls.use)
+            for record in some
+        ]
+        whole = Count.total(count for _, count in judged)
+        pace = [count.number / max(own.evaluations.number, 1) for own, count in judged]
+        seconds, most = (
+            sum(share * getattr(own, what) for share, (own, _) in zip(pace, judged, strict=True))
+            for what in ("seconds", "most")
+        )
+        memory = max(costs[name].memory for name in chosen)
+        yield Planned(
+            model.name, "(controls)", Forecast(len(some), whole, seconds, most, memory, 0), 0
+        )
+
+
+@dataclass(frozen=True)
+class _Hiding:
+    """Faithfulness as something that can be tried on a few records, with random scores."""
+
+    settings: Faithfulness
+    tracks: int
+
+    def cost(self, model: Model, record: Record) -> Count:
+        return self.settings.cost(model, record, self.tracks)
+
+    def explain(
+        self,
+        model: Model,
+        records: Sequence[Record],
+        target: Target,
+        seed: int,
+        progress: object = None,
+    ) -> list[Attribution]:
+        found = [Random().explain(model, records, target, i) for i in range(self.tracks)]
+        tracks = {str(i): scores for i, scores in enumerate(found)}
+        rows = self.settings.measure(model, records, tracks, target, seed).evaluations
+        return [replace(each, evaluations=rows // len(records)) for each in found[0]]
 
 
 def by_workers(seconds: float, parts: int) -> str:
@@ -122,7 +201,8 @@ def _cells(cost: Forecast, shards: int) -> tuple[str, ...]:
     seconds = duration(cost.seconds)
     if cost.most > 1.5 * cost.seconds:
         seconds += f", at most {duration(cost.most)}"
-    return f"{shards:,}", str(cost.evaluations), seconds, size(cost.memory), size(cost.disk)
+    parts, disk = f"{shards:,}" if shards else "", size(cost.disk) if cost.disk else ""
+    return parts, str(cost.evaluations), seconds, size(cost.memory), disk
 
 
 def size(number: float) -> str:
