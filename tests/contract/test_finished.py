@@ -49,6 +49,7 @@ network = { channels = 4, dilations = [] }
 training = { epochs = 1 }
 [explainers.saliency]
 """
+JITTER = {"grid": {"jitter": [0]}}
 WEIGHTS = "runs/small/models/cnn/model.safetensors"
 AFTER = """
 import sys
@@ -259,3 +260,9 @@ def test_a_finished_experiment_is_recognised_and_a_changed_one_is_not(tmp_path: 
         assert known()
     file.write_text(EXPERIMENT.replace("explained = 2", "explained = 3"))
     assert not known()
+    # The lock of the run asks for the same, and says so by its tables.
+    lock = tmp_path / "lock.json"
+    shutil.copy(tmp_path / "runs" / "tiny" / "lock.json", lock)
+    asked = inputs(lock, None)
+    assert (asked.name, asked.hashes["tables"]["factors"]) == ("tiny", {"jitter": JITTER})
+    assert inputs(file, None).hashes["file"] == asked.hashes["file"] == "experiment.toml"

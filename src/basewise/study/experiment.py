@@ -9,7 +9,6 @@ the model is trained and examined, and where it solved the task, explained.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +22,8 @@ from basewise.registry import Registry, component, settings_of
 from basewise.study.cell import CEILING, Cell
 from basewise.study.datasets import Grammar
 from basewise.study.grid import expanded
-from basewise.study.study import FORMAT, MODELS, read_tables
+from basewise.study.study import FORMAT, MODELS
+from basewise.study.which import TABLES, tables_of
 from basewise.types import Read
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "load_experiment",
 ]
 
-TABLES = ("experiment", "data", "factors", "models", "explainers")
 APART = ("explained", "explainers", "read")  # of a factor: no settings of its grammar
 
 
@@ -159,23 +158,11 @@ def load_experiment(path: str | Path) -> Experiment:
         allowed; the message names the file.
     """
     path = Path(path)
-    if path.suffix == ".json":
-        lock = _lock(path)
-        file, tables = lock.get("file", ""), {key: lock[key] for key in TABLES if key in lock}
-    else:
-        file, tables = read_tables(path)
+    file, tables = tables_of(path)
     try:
         return dataclasses.replace(experiment_from(tables), file=file)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-
-
-def _lock(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}; give a study file.") from None
-    return found if isinstance(found, dict) else {}
 
 
 def experiment_from(tables: Mapping[str, Any]) -> Experiment:

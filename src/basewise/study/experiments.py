@@ -251,7 +251,8 @@ def _work(
                         write_bytes(_place(folder, cell), outcome)
                         log("cell", cell=cell.name)
                     left = (time.monotonic() - began) * (len(waiting) / ended - 1)
-                    step.at(done + ended, note=f"{said_of(cell)}; about {duration(left)} left")
+                    rest = f"; about {duration(left)} left" if left else ""
+                    step.at(done + ended, note=f"{said_of(cell)}{rest}")
     if failed:
         name, first = next(iter(failed.items()))
         raise ShardError(

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import basewise
 from basewise.study.owner import FILE as OWNER
-from basewise.study.study import read_tables
+from basewise.study.which import tables_of
 
 __all__ = ["FILE", "Inputs", "inputs", "recognised", "remember", "versions"]
 
@@ -62,7 +62,7 @@ def inputs(study: Path, data: Path | None) -> Inputs:
     ConfigError
         If there is no study file, or it is not TOML.
     """
-    file, tables = read_tables(study)
+    file, tables = tables_of(study)
     found: dict[str, str] = {}
     for text in {text for name in tables if name not in LITTLE for text in _texts(tables[name])}:
         for path in _meant(text, data):
