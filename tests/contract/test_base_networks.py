@@ -23,6 +23,14 @@ from basewise.train.training import Training
 LABELS = ("background", "box", "rest")
 LENGTHS = (20, 33, 41, 1)
 TRACK = {"tracks": ["z_forming"]}
+SCALES = {
+    "channels": 5,
+    "dilations": [1, 2],
+    "around_channels": 6,
+    "pool": 4,
+    "around_dilations": [1],
+    "reach": 13,
+}
 SIZES: dict[str, tuple[str, dict[str, Any]]] = {
     "cnn": ("base-cnn", {"channels": 6, "stem_kernel": 5, "dilations": [1, 2], "hidden": 5}),
     "cnn with even kernels": (
@@ -30,6 +38,8 @@ SIZES: dict[str, tuple[str, dict[str, Any]]] = {
         {"channels": 6, "stem_kernel": 4, "kernel": 4, "dilations": [1, 2], "hidden": 5},
     ),
     "cnn with a track": ("base-cnn", {"channels": 6, "dilations": [1], "hidden": 5} | TRACK),
+    "two scales": ("two-scale", SCALES),
+    "two scales with a track": ("two-scale", SCALES | TRACK),
     "u-net": ("unet", {"channels": 6, "growth": 3, "depth": 3}),
     "u-net with a track": ("unet", {"channels": 6, "growth": 3, "depth": 2} | TRACK),
     "recurrent": ("recurrent", {"units": 5, "hidden": 4}),
@@ -177,7 +187,14 @@ def settings_for(explainer: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "name", ["cnn with a track", "u-net with a track", "recurrent", "graph attention"]
+    "name",
+    [
+        "cnn with a track",
+        "u-net with a track",
+        "two scales with a track",
+        "recurrent",
+        "graph attention",
+    ],
 )
 @pytest.mark.parametrize("explainer", EXPLAINERS.names())
 def test_every_explainer_explains_it(explainer, name):
@@ -196,7 +213,7 @@ def test_every_explainer_explains_it(explainer, name):
     np.testing.assert_allclose(alone.scores, found[1].scores, rtol=1e-3, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", ["cnn", "u-net", "graph by means"])
+@pytest.mark.parametrize("name", ["cnn", "u-net", "two scales", "graph by means"])
 def test_deep_lift_has_rules_for_what_needs_no_others(name):
     model = bw.Model(made(name), Nucleotide(), LABELS, name)
     target = bw.Target("box", where=WHERE)

@@ -20,6 +20,7 @@ NETWORKS = Registry(
             "basewise.models.nucleotide_transformer:NucleotideTransformer"
         ),
         "basewise-recurrent": "basewise.models.recurrent:Recurrent",
+        "basewise-two-scale": "basewise.models.two_scale:TwoScale",
         "basewise-unet": "basewise.models.unet:UNet",
     },
 )

@@ -17,7 +17,7 @@ from basewise.models.onehot import PAD, OneHotNetwork
 from basewise.models.tracks import Tracks
 from basewise.models.z_forming import ZForming
 
-__all__ = ["BaseLabeller", "BaseLabellerConfig", "reversed_complement"]
+__all__ = ["BaseLabeller", "BaseLabellerConfig", "reversed_complement", "reversed_rows"]
 
 
 class BaseLabellerConfig(PreTrainedConfig):
@@ -75,7 +75,8 @@ class BaseLabeller(OneHotNetwork):
         both = torch.stack([x, reversed_complement(x, mask)], 1).flatten(0, 1)
         twice = None if mask is None else mask.repeat_interleave(2, 0)
         logits, layers = self.strand(self.tracks(both), twice)
-        return (logits[::2] + _reversed(logits[1::2], mask)) / 2, [layer[::2] for layer in layers]
+        logits = (logits[::2] + reversed_rows(logits[1::2], mask)) / 2
+        return logits, [layer[::2] for layer in layers]
 
     def forward(
         self,
@@ -148,10 +149,10 @@ def reversed_complement(x: Tensor, mask: Tensor | None) -> Tensor:
 
     Further channels, (n, b, 4 + c), are numbers of the bases, on whichever strand.
     """
-    return _reversed(torch.cat([x[..., :4].flip(2), x[..., 4:]], -1), mask)
+    return reversed_rows(torch.cat([x[..., :4].flip(2), x[..., 4:]], -1), mask)
 
 
-def _reversed(x: Tensor, mask: Tensor | None) -> Tensor:
+def reversed_rows(x: Tensor, mask: Tensor | None) -> Tensor:
     """Rows (n, b, c) from their last base to their first; pads stay on the right."""
     if mask is None:
         return x.flip(1)

@@ -35,6 +35,7 @@ __all__ = [
     "BaseCnn",
     "BaseGraph",
     "BaseRecurrent",
+    "BaseTwoScale",
     "BaseUNet",
     "Checkpoint",
     "Cnn",
@@ -288,6 +289,13 @@ class BaseRecurrent(BaseNetwork):
     """A recurrent network along the bases, a label for every base."""
 
     type_: ClassVar[str] = "basewise-recurrent"
+
+
+@component
+class BaseTwoScale(BaseNetwork):
+    """What is near says where, what is around whether; a label for every base."""
+
+    type_: ClassVar[str] = "basewise-two-scale"
 
 
 @component

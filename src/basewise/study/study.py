@@ -62,6 +62,7 @@ MODELS = Registry(
         "base_cnn": "basewise.study.models:BaseCnn",
         "base_graph": "basewise.study.models:BaseGraph",
         "base_recurrent": "basewise.study.models:BaseRecurrent",
+        "base_two_scale": "basewise.study.models:BaseTwoScale",
         "base_unet": "basewise.study.models:BaseUNet",
         "checkpoint": "basewise.study.models:Checkpoint",
         "cnn": "basewise.study.models:Cnn",
