@@ -104,19 +104,27 @@ class Walker:
             torch.tensor(np.broadcast_to(v, shape).ravel(), dtype=x.dtype, device=x.device)
             for v in (at, weight)
         )
-        line = torch.arange(n * draws, device=x.device).repeat_interleave(shape[2])
+        steps, starts = shape[2], start.flatten(0, 1)
+        line = torch.arange(n * draws, device=x.device).repeat_interleave(steps)
         gradients = torch.zeros_like(start)
+        sums = gradients.view(n * draws, -1)
         values = torch.empty(len(line), dtype=torch.double)
 
         def add(rows: slice) -> None:
-            path = line[rows] // draws
-            points = start[path, line[rows] % draws]
-            points.lerp_(x[path], places[rows, None, None])
-            batch = Batch(ids[path], None, None if weighed is None else weighed[path])
+            first, last = rows.start // steps, (rows.stop - 1) // steps
+            lines: Tensor | slice = line[rows]
+            path: Tensor | slice = line[rows] // draws
+            if first == last:  # views: a single line may be of megabases
+                lines, path = slice(first, first + 1), slice(first // draws, first // draws + 1)
+            points = torch.lerp(starts[lines], x[path], places[rows, None, None])
+            own = ids[path].expand(len(points), -1)
+            batch = Batch(own, None, None if weighed is None else weighed[path].expand_as(own))
             value, gradient = value_and_gradient(self.model, batch, points, self.target)
             values[rows] = value.cpu()
-            weighted = gradient * weights[rows, None, None]
-            gradients.flatten(0, 1).index_add_(0, line[rows], weighted)
+            if first == last:
+                sums[first].addmv_(gradient.flatten(1).T, weights[rows])
+            else:
+                sums.index_add_(0, line[rows], gradient.flatten(1) * weights[rows, None])
 
         with frozen(self.model):
             self.size.over(len(line), width, add)

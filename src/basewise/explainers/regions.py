@@ -75,8 +75,11 @@ def explain_regions(
     """
     places = regions_of(model, records, target)
     found: dict[tuple[int, Target], Attribution] = {}
-    for each in dict.fromkeys(each for targets in places for each in targets):
-        rows = [i for i, targets in enumerate(places) if each in targets]
+    having: dict[Target, list[int]] = {}
+    for i, targets in enumerate(places):
+        for each in targets:
+            having.setdefault(each, []).append(i)
+    for each, rows in having.items():
         try:
             own = [records[i] for i in rows]
             some = explain_in_place(explainer, model, own, each, seed, progress)
