@@ -139,5 +139,6 @@ def test_workers_share_what_is_worth_sharing(monkeypatch: pytest.MonkeyPatch) ->
         "13 min with 2, 3.3 min with 8, 1.7 min with 16, 12 s with 128"
     )
     assert by_workers(1600, 5) == "13 min with 2, 5.3 min with 5"  # no more than there are parts
+    assert by_workers(1600, 5, longest=480) == "13 min with 2, 8.0 min with 5"
     assert by_workers(1600, 1) == ""
     assert by_workers(9, 500) == ""

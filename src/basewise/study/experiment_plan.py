@@ -45,6 +45,7 @@ class _Spent:
     fixed: float = 0.0
     training: float = 0.0
     explaining: float = 0.0
+    longest: float = 0.0  # seconds of a cell
     memory: int = 0
     disk: float = 0.0
 
@@ -89,7 +90,7 @@ def plan_experiment(experiment: Experiment, progress: Progress | None = None) ->
 
 def _said(spent: _Spent, cells: int) -> list[str]:
     """Time, memory and disk, a line each, and how far to believe them."""
-    shared = by_workers(spent.seconds, cells)
+    shared = by_workers(spent.seconds, cells, spent.longest)
     return [
         f"time: about {duration(spent.seconds)} with one worker{', ' if shared else ''}{shared} "
         f"(training at most {duration(spent.training)}, explaining {duration(spent.explaining)}, "
@@ -117,6 +118,7 @@ def _expected(cells: Sequence[Cell], progress: Progress | None) -> _Spent:
             whole.training += part.training
             whole.explaining += part.explaining
             whole.disk += part.disk
+            whole.longest = max(whole.longest, part.seconds / len(own))
             whole.memory = max(whole.memory, part.memory)
     return whole
 

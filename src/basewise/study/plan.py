@@ -158,15 +158,16 @@ class _Hiding:
         return [replace(each, evaluations=rows // len(records)) for each in found[0]]
 
 
-def by_workers(seconds: float, parts: int) -> str:
+def by_workers(seconds: float, parts: int, longest: float = 0.0) -> str:
     """How long it takes with two workers, with one per core of this machine, and with more.
 
-    Empty where there is nothing to share: one part, or a time that is as good as none.
+    No shorter than the longest part. Empty where there is nothing to share: one part, or a time
+    that is as good as none.
     """
     numbers = sorted({min(n, parts) for n in (2, cores(), 16, 128)} - {0, 1})
     if seconds < WORTH:
         return ""
-    return ", ".join(f"{duration(seconds / n)} with {n}" for n in numbers)
+    return ", ".join(f"{duration(max(seconds / n, longest))} with {n}" for n in numbers)
 
 
 def table(rows: Iterable[Planned]) -> list[str]:
