@@ -2,8 +2,9 @@
 
     python benchmarks/z_forming.py --data DIR
 
-DIR holds `windows_510.csv.gz` and `ZHUNT_hg19_chunks.bed.gz`. Counted on the bases of windows of
-each split. Nothing is fitted: the threshold is Z-Hunt's custom, one random window in 700.
+DIR holds `windows_510.csv.gz`, `ZHUNT_hg19_chunks.bed.gz` and other sets of labels. Counted on the
+bases of windows of each split. Nothing is fitted: the threshold is Z-Hunt's custom, one random
+window in 700.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from basewise.models.z_forming import z_forming
 from basewise.sequence.alphabet import encode
 
 LABEL = "Z-DNA"
+LABEL_SETS = ("Wu", "zdna2009", "zdna2016")
 THRESHOLD = float(norm.isf(1 / 700))
 
 
@@ -77,11 +79,20 @@ def main() -> None:
         moved[:, 1:] = truth[:, :-1]
         print(f"  labels moved by one base: F1 {f1(moved, truth):.3f}")
         print(f"  labels one base shorter: F1 {f1(truth & moved, truth):.3f}")
+        for name in LABEL_SETS:
+            others = calls(own.reset_index(drop=True), said.data / f"{name}.bed.gz")
+            print(f"  {name} beside the labels: {_beside(truth, others)}")
         other = z_hunt & ~truth
         within = other[truth.any(1)].sum()
         print(
             f"  Z-Hunt's bases without label: {within} in windows with one, {other.sum() - within}"
         )
+
+
+def _beside(truth: np.ndarray, other: np.ndarray) -> str:
+    """Two sets of labels of the same bases."""
+    both, n = int((truth & other).sum()), int(other.sum())
+    return f"{n} bases, {both} of them labelled; F1 {f1(other, truth):.3f}"
 
 
 def _rows(flags: np.ndarray) -> np.ndarray:
