@@ -119,7 +119,8 @@ class Around(nn.Module):
     def _pooled(self, x: Tensor) -> Tensor:
         """Means (n, p, c) of so many bases of (n, b, c) each; zeros fill up the last ones."""
         x = functional.pad(x, (0, 0, 0, -x.shape[1] % self.pool))
-        return x.unflatten(1, (-1, self.pool)).mean(2)
+        means: Tensor = x.unflatten(1, (-1, self.pool)).mean(2)
+        return means
 
     def _averaged(self, x: Tensor) -> Tensor:
         """Means (n, p, c) over positions within reach, zeros behind the ends."""
@@ -149,8 +150,9 @@ class TwoScale(BaseLabeller):
         twice = None if mask is None else mask.repeat_interleave(2, 0)
         both = self.tracks(torch.stack([x, reversed_complement(x, mask)], 1).flatten(0, 1))
         near, layers = self._near(both[::2], mask)
-        around = self.around(masked(both, twice), twice)
-        return near + (around[::2] + reversed_rows(around[1::2], mask)) / 2, layers
+        around: Tensor = self.around(masked(both, twice), twice)
+        around = (around[::2] + reversed_rows(around[1::2], mask)) / 2
+        return near + around, layers
 
     def strand(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         near, layers = self._near(x, mask)
