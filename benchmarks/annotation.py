@@ -21,7 +21,8 @@ import basewise as bw
 from basewise.data.browser import write_bigwig, write_regions
 from basewise.data.genome import Genome
 from basewise.models.annotating import annotate, contigs_of, sizes_of, tiles_for
-from basewise.study.models import BaseCnn, Dnabert2, Gena, HyenaDna, NucleotideTransformer, Source
+from basewise.study.scratch import BaseCnn, Dnabert2, Gena, HyenaDna, NucleotideTransformer
+from basewise.study.source import Source
 from basewise.types import Interval, Span
 
 LABEL = "Z-DNA"

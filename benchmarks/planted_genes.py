@@ -121,7 +121,7 @@ def by_network(learned: list[Simulated], others: list[Simulated], seed: int) -> 
     import tempfile
 
     import basewise as bw
-    from basewise.study.models import Cnn
+    from basewise.study.scratch import Cnn
 
     def windows(some: list[Simulated], name: str) -> list[Any]:
         return [

@@ -57,7 +57,7 @@ def overhead(n: int = 2000) -> None:
     from basewise.explainers.parts import flawed_part, part_of, pieces
     from basewise.explainers.shards import cut_once, explain_again
     from basewise.store import attribution_bytes, write_bytes
-    from basewise.study.models import Cnn
+    from basewise.study.scratch import Cnn
 
     torch.set_num_threads(1)
     records = PromoterGrammar(length=300, tss=249).make(n, seed=1)
@@ -115,7 +115,7 @@ def workers(n: int = 80) -> None:
     from basewise.explainers.shards import Shard
     from basewise.study.backends.processes import Processes
     from basewise.study.distribute import distribute
-    from basewise.study.models import Cnn
+    from basewise.study.scratch import Cnn
     from basewise.types import Target
 
     records = PromoterGrammar(length=300, tss=249).make(n, seed=1)
@@ -259,7 +259,7 @@ def _explained(n: int, size: int = 100_000) -> None:
 def weights() -> None:
     """Memory of one and of two processes that hold a model, by what they share (Linux)."""
     from basewise.data.grammar import PromoterGrammar
-    from basewise.study.models import Dnabert2
+    from basewise.study.scratch import Dnabert2
 
     published = {
         "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,

@@ -17,8 +17,8 @@ from basewise.errors import CapabilityError, ConfigError, DataError, StoreError
 from basewise.report import write_report
 from basewise.study import load_study, open_run, run_study
 from basewise.study.ledger import Ledger
-from basewise.study.models import Dnabert2
 from basewise.study.plan import plan
+from basewise.study.scratch import Dnabert2
 from basewise.study.status import progress_of
 from basewise.study.steps import STEPS
 from basewise.study.watch import Silent

@@ -97,8 +97,7 @@ def explain(
     from basewise.models.repeatable import repeatable
     from basewise.registry import settings_of
     from basewise.store import check_writable, fingerprint, join_attributions, mark_of
-    from basewise.study.files import contents
-    from basewise.study.models import files_digest
+    from basewise.study.files import contents, files_digest
     from basewise.study.records import digest
 
     check_writable(out)

@@ -111,7 +111,7 @@ def _genome(
     from basewise.models.thresholds import threshold_of
     from basewise.registry import settings_of
     from basewise.store import check_writable, fingerprint
-    from basewise.study.models import files_digest
+    from basewise.study.files import files_digest
 
     for file in (out, bed) if bed else (out,):
         check_writable(file)

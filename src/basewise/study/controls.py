@@ -17,8 +17,8 @@ from basewise.types import Attribution, Record, Target
 
 if TYPE_CHECKING:
     from basewise.models.model import Model
-    from basewise.study.models import Source
     from basewise.study.results import Run
+    from basewise.study.source import Source
     from basewise.study.study import Study
 
 __all__ = ["controls", "faithfulness", "retraining"]

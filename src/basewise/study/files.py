@@ -1,4 +1,4 @@
-"""What lies in the files that settings only name: results depend on it as on the settings."""
+"""What lies in files that settings only name: results depend on it as on the settings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from basewise.models.hub import checkpoint_folder
-from basewise.study.models import files_digest
 
-__all__ = ["contents"]
+__all__ = ["contents", "files_digest"]
 
 
 def contents(settings: Any) -> dict[str, str]:
@@ -52,3 +51,13 @@ def _digest(component: Any, said: str) -> str:
     if hasattr(component, "revision"):  # a model: a folder, or a name on the hub
         return files_digest(checkpoint_folder(said, component.revision))
     return ""
+
+
+def files_digest(folder: Path) -> str:
+    """A hash of a model's weights, labels and tokenizer: of all files of its folder."""
+    found = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        found.update(f"{path.relative_to(folder)}\n".encode())
+        with open(path, "rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()[:16]

@@ -23,7 +23,7 @@ from basewise.types import Precision, Read, Target
 if TYPE_CHECKING:
     from basewise.evaluate.faithfulness import Faithfulness
     from basewise.study.datasets import Dataset
-    from basewise.study.models import Source
+    from basewise.study.source import Source
 
 T = TypeVar("T")
 
@@ -59,18 +59,18 @@ DATASETS = Registry(
 MODELS = Registry(
     "model",
     {
-        "base_cnn": "basewise.study.models:BaseCnn",
-        "base_graph": "basewise.study.models:BaseGraph",
-        "base_recurrent": "basewise.study.models:BaseRecurrent",
-        "base_two_scale": "basewise.study.models:BaseTwoScale",
-        "base_unet": "basewise.study.models:BaseUNet",
-        "checkpoint": "basewise.study.models:Checkpoint",
-        "cnn": "basewise.study.models:Cnn",
-        "cnn_lstm": "basewise.study.models:CnnLstm",
-        "dnabert2": "basewise.study.models:Dnabert2",
-        "gena": "basewise.study.models:Gena",
-        "hyenadna": "basewise.study.models:HyenaDna",
-        "nucleotide_transformer": "basewise.study.models:NucleotideTransformer",
+        "base_cnn": "basewise.study.scratch:BaseCnn",
+        "base_graph": "basewise.study.scratch:BaseGraph",
+        "base_recurrent": "basewise.study.scratch:BaseRecurrent",
+        "base_two_scale": "basewise.study.scratch:BaseTwoScale",
+        "base_unet": "basewise.study.scratch:BaseUNet",
+        "checkpoint": "basewise.study.checkpoint:Checkpoint",
+        "cnn": "basewise.study.scratch:Cnn",
+        "cnn_lstm": "basewise.study.scratch:CnnLstm",
+        "dnabert2": "basewise.study.scratch:Dnabert2",
+        "gena": "basewise.study.scratch:Gena",
+        "hyenadna": "basewise.study.scratch:HyenaDna",
+        "nucleotide_transformer": "basewise.study.scratch:NucleotideTransformer",
     },
 )
 

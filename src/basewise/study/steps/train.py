@@ -13,7 +13,7 @@ from basewise.models.thresholds import keep_thresholds
 from basewise.store import write_text
 from basewise.study import measures
 from basewise.study.clock import Clock
-from basewise.study.models import files_digest
+from basewise.study.files import files_digest
 from basewise.types import Record
 
 if TYPE_CHECKING:
