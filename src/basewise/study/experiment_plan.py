@@ -95,7 +95,7 @@ def _said(spent: _Spent, cells: int) -> list[str]:
         f"time: about {duration(spent.seconds)} with one worker{', ' if shared else ''}{shared} "
         f"(training at most {duration(spent.training)}, explaining {duration(spent.explaining)}, "
         f"sequences and ceilings {duration(spent.fixed)})",
-        f"memory: about {size(spent.memory)} for each worker",
+        f"memory: about {size(spent.memory)} for each worker, and more after many cells",
         f"disk: about {size(spent.disk)}, and the report with its figures",
         "Expected from short trials on this machine, of one level for each model and length: the "
         "time may be half or twice as long. Training that stops early takes less, and models below "
