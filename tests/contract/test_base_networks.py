@@ -243,6 +243,22 @@ def test_a_recurrence_over_the_batch_mixes_rows_and_sees_no_neighbours():
     assert (moved[0] > 0).sum() > 10
 
 
+@torch.no_grad()
+def test_what_is_around_knows_no_edges_and_sees_as_far_as_it_says():
+    network = made("two scales", both_strands=False)
+    ids = batch((200,), letters=4)
+    changed = ids.clone()
+    changed[0, 100] = (ids[0, 100] + 1) % 4
+    one, other = (network.around(network.embeddings(each), None)[0] for each in (ids, changed))
+    pooled = one.unflatten(0, (50, 4))
+    assert (pooled == pooled[:, :1]).all()
+    assert pooled[:, 0].std(0).min() > 1e-3
+    moved = ((one - other).abs().sum(-1) > 0).nonzero().flatten()
+    # Half of the stem, two positions of the block, three of the mean, and where these begin.
+    assert 4 * (2 + 3) <= 100 - int(moved.min()) <= 7 + 4 * (2 + 3 + 1)
+    assert 4 * (2 + 3) <= int(moved.max()) - 100 <= 7 + 4 * (2 + 3 + 1)
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "said"),
     [
