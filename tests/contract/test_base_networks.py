@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import basewise as bw
 from basewise.errors import CapabilityError, ConfigError, UnknownName
@@ -257,6 +258,20 @@ def test_what_is_around_knows_no_edges_and_sees_as_far_as_it_says():
     # Half of the stem, two positions of the block, three of the mean, and where these begin.
     assert 4 * (2 + 3) <= 100 - int(moved.min()) <= 7 + 4 * (2 + 3 + 1)
     assert 4 * (2 + 3) <= int(moved.max()) - 100 <= 7 + 4 * (2 + 3 + 1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [3, 6, 13, 41])
+def test_the_mean_around_is_over_bases_however_few(length):
+    around = made("two scales", reach=200, both_strands=False).around
+    read = {}
+    around.last.register_forward_hook(lambda *given: read.update(last=given[-1]))
+    around.mean.register_forward_hook(lambda *given: read.update(mean=given[1][0]))
+    around(nn.functional.one_hot(batch((length,), letters=4), 4).float(), None)
+    bases = torch.tensor([min(4, length - start) for start in range(0, length, 4)])
+    x = nn.functional.gelu(read["last"][0])
+    expected = (x * bases[:, None]).sum(0) / length
+    torch.testing.assert_close(read["mean"][0], expected.expand(len(x), -1))
 
 
 @pytest.mark.parametrize(

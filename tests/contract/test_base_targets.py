@@ -16,7 +16,7 @@ from transformers import BertConfig, BertForTokenClassification
 import basewise as bw
 from basewise.errors import CapabilityError, ConfigError, DataError
 from basewise.explainers import EXPLAINERS
-from basewise.explainers.regions import regions_of
+from basewise.explainers.regions import explain_regions, regions_of
 from basewise.models.base_cnn import BaseCnn, BaseCnnConfig
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.store import read_attributions, write_attributions
@@ -225,6 +225,21 @@ def test_each_labelled_region_of_every_record() -> None:
         cnn(), RECORDS[:1], "occlusion", bw.Target("box", where=(9, 12)), masking="n"
     )
     np.testing.assert_allclose(found[1].scores, alone.scores, atol=1e-6)
+
+
+def test_a_region_that_is_labelled_twice_is_explained_once_and_said_twice() -> None:
+    truth = (*RECORDS[0].truth, RECORDS[0].truth[0])
+    told: list[Any] = []
+    model, target = cnn(), bw.Target("box", where="labelled")
+    found = explain_regions(
+        EXPLAINERS.build({"type": "occlusion", "masking": "n"}),
+        model,
+        [replace(RECORDS[0], truth=truth)],
+        target,
+        progress=lambda one: told.append(one.target.where),
+    )
+    assert [each.target.where for each in found] == [(2, 5), (9, 12), (2, 5)]
+    assert told == [(2, 5), (9, 12)]
 
 
 def test_each_predicted_region_of_every_record() -> None:

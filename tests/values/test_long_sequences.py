@@ -19,8 +19,11 @@ from basewise.explainers.game import keys_of, play_one
 from basewise.explainers.occlusion import Occlusion
 from basewise.explainers.path import Walker
 from basewise.models import streaming
+from basewise.models.batch import Batch
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification, Member
 from basewise.models.cnn_lstm import CnnLstmConfig, CnnLstmForSequenceClassification
+from basewise.models.gradient import embed, frozen, value_at
+from basewise.models.onehot import OneHot
 from basewise.models.streaming import whole
 from basewise.tokenize.nucleotide import Nucleotide
 from explained_models import records, tiny_cnn
@@ -111,6 +114,38 @@ def test_integrated_gradients_step_by_step_are_those_of_all_steps_at_once() -> N
     size = np.abs(at_once.scores).max()
     np.testing.assert_allclose(streamed.scores, at_once.scores, atol=1e-4 * size)
     np.testing.assert_allclose(streamed.hypothetical, at_once.hypothetical, atol=1e-4 * size)
+
+
+class Turned(OneHot):
+    """An embedding whose rows lie in memory as columns."""
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        return super().forward(input_ids).mT.contiguous().mT
+
+
+def test_gradients_do_not_depend_on_how_an_embedding_lies_in_memory() -> None:
+    (record,) = records((50,))
+    turned, plain = built("pooled"), built("pooled")
+    turned.embeddings = Turned()
+    found, expected = (
+        bw.explain(Model(n, Nucleotide(), ("a", "b", "c")), [record], "integrated_gradients", "b")
+        for n in (turned, plain)
+    )
+    np.testing.assert_allclose(found[0].scores, expected[0].scores, atol=1e-6)
+
+
+def test_hooks_of_an_embedding_are_asked_once() -> None:
+    """What they make of its output is what paths lead to."""
+    network = built("pooled")
+    model = Model(network, Nucleotide(), ("a", "b", "c"))
+    network.embeddings.register_forward_hook(lambda module, given, found: 2 * found)
+    batch = Batch(torch.arange(90).view(2, 45) % 4, None)
+    target = bw.Target("b", "logit")
+    with frozen(model):
+        value = value_at(model, batch, embed(model, batch), target)
+        torch.testing.assert_close(value, model.value(batch, target))
+    assert "forward" not in vars(network.embeddings)
+    assert len(network.embeddings._forward_hooks) == 1
 
 
 def test_long_records_are_walked_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ class Walker:
         )
         steps, starts = shape[2], start.flatten(0, 1)
         line = torch.arange(n * draws, device=x.device).repeat_interleave(steps)
-        gradients = torch.zeros_like(start)
+        gradients = torch.zeros_like(start, memory_format=torch.contiguous_format)
         sums = gradients.view(n * draws, -1)
         values = torch.empty(len(line), dtype=torch.double)
 

@@ -77,7 +77,7 @@ def explain_regions(
     found: dict[tuple[int, Target], Attribution] = {}
     having: dict[Target, list[int]] = {}
     for i, targets in enumerate(places):
-        for each in targets:
+        for each in dict.fromkeys(targets):
             having.setdefault(each, []).append(i)
     for each, rows in having.items():
         try:

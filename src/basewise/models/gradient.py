@@ -47,13 +47,16 @@ def value_and_gradient(
 def value_at(model: Model, batch: Batch, embedded: Tensor, target: Target) -> Tensor:
     """Target values (n,) where the embedding gives `embedded`, (n, t, d)."""
     # Not by a hook, which would have the embedding calculated first: of a megabase, and for
-    # every step, that takes as long as some of the layers.
+    # every step, that takes as long as some of the layers. Hooks of the module's own have done
+    # what they do to its output already, so the last word is a hook's nevertheless.
     own = vars(model.embedding)
     before = own.get("forward")
     own["forward"] = lambda *_, **__: embedded
+    handle = model.embedding.register_forward_hook(lambda *_: embedded)
     try:
         return model.value(batch, target)
     finally:
+        handle.remove()
         if before is None:
             del own["forward"]
         else:

@@ -111,7 +111,8 @@ class Around(nn.Module):
         for block in self.blocks:
             x = block(x, there)
         x = functional.gelu(self.last(x, there))
-        mean = self._averaged(x * share) / self._averaged(share).clamp(min=1 / self.pool)
+        bases = self._averaged(share)  # of a short sequence next to none, behind its end none
+        mean = self._averaged(x * share) / bases.where(bases > 0, 1)
         x = x + functional.gelu(self.mean(mean))
         logits: Tensor = self.out(self.drop(x))
         return logits.repeat_interleave(self.pool, 1)[:, :b]
