@@ -19,7 +19,7 @@ from basewise.report.experiment import _refused, write_experiment_report
 from basewise.study.cell import CEILING, ROWS
 from basewise.study.datasets import Grammar
 from basewise.study.experiment import experiment_from, load_experiment
-from basewise.study.experiment_plan import _Steps, plan_experiment
+from basewise.study.experiment_plan import _Steps, _training, plan_experiment
 from basewise.study.experiments import (
     ALL,
     SUMMARY,
@@ -314,6 +314,26 @@ def test_steps_of_training_are_timed_from_the_second_on(monkeypatch):
     for done in range(4):
         steps(done + 1, 40, "")
     assert steps.seconds == pytest.approx(0.5 * 40)
+
+
+def test_every_stage_of_training_is_counted(monkeypatch, tmp_path):
+    monkeypatch.setattr(_Steps, "seconds", 1000.0)  # of the first stage
+    training = {"epochs": 1, "batch_size": 16}
+    for stages, expected in (([], 1000), ([{"epochs": 2}, {"epochs": 5}], 3500)):
+        model = {"type": "cnn", "network": {"channels": 4}, "training": training, "stages": stages}
+        cell = next(
+            each
+            for each in experiment_from(TABLES | {"models": {"staged": model}}).cells()
+            if each.source is not None
+        )
+        train, dev, test = cell.splits()
+        folder = tmp_path / str(expected)
+        model = cell.untrained(train, folder / "fresh")
+        assert _training(cell, model, train, dev, test, folder) == pytest.approx(expected, rel=0.1)
+    steps = _Steps()
+    for done, whole in ((1, 6), (6, 6), (1, 15)):
+        steps(done, whole, "")
+    assert steps._whole == 6
 
 
 def test_what_an_explainer_refuses_is_said_before_anything_is_trained(tmp_path):

@@ -23,6 +23,7 @@ from basewise.study.cell import KEPT, Cell, evaluations, of_one_seed
 from basewise.study.experiment import Experiment
 from basewise.study.plan import by_workers, size
 from basewise.study.rehearsal import naming
+from basewise.study.source import stages_of
 from basewise.study.study import MODELS
 
 if TYPE_CHECKING:
@@ -175,15 +176,20 @@ def _training(
     test: Sequence[Record],
     folder: Path,
 ) -> float:
-    """Seconds of all steps that there may be, and of predicting dev after every epoch, and test."""
+    """Seconds of all steps that there may be, and of predicting dev after every epoch, and test.
+
+    Steps of the first stage are timed; epochs of later ones count as its epochs.
+    """
     source, steps = MODELS.build(cell.source), _Steps()
     with suppress(_Enough):
         source.model(cell.model, train, dev, folder / "training", cell.seed, steps)
     begin = time.perf_counter()
     model.predict(test)
     each = (time.perf_counter() - begin) / len(test)
-    epochs = source.training.epochs if source.training else 0
-    return steps.seconds + each * (len(test) + epochs * len(dev))
+    stages = stages_of(source.training, source.stages) if source.training else []
+    epochs = [stage.epochs for stage in stages] or [0]
+    trained = steps.seconds * sum(epochs) / max(epochs[0], 1)
+    return trained + each * (len(test) + sum(epochs) * len(dev))
 
 
 class _Enough(Exception):
@@ -198,13 +204,13 @@ class _Steps:
         self._whole = 0
 
     def __call__(self, done: int, whole: int, note: str) -> None:
-        self._whole = whole
+        self._whole = self._whole or whole
         self._marks.append(time.perf_counter())
         if len(self._marks) > STEPS and self._marks[-1] - self._marks[0] > TRAINING:
             raise _Enough
 
     @property
     def seconds(self) -> float:
-        """Of all steps; the first one, which comes after getting ready, is not timed."""
+        """Of all steps of a stage; the first one, which comes after getting ready, is not timed."""
         times = np.diff(self._marks)
         return float(np.median(times)) * self._whole if len(times) else 0.0
