@@ -23,7 +23,7 @@ from basewise.models.batch import Batch
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification, Member
 from basewise.models.cnn_lstm import CnnLstmConfig, CnnLstmForSequenceClassification
 from basewise.models.gradient import embed, frozen, value_at
-from basewise.models.onehot import OneHot
+from basewise.models.onehot import PAD, OneHot, masked_
 from basewise.models.streaming import whole
 from basewise.tokenize.nucleotide import Nucleotide
 from explained_models import records, tiny_cnn
@@ -114,6 +114,21 @@ def test_integrated_gradients_step_by_step_are_those_of_all_steps_at_once() -> N
     size = np.abs(at_once.scores).max()
     np.testing.assert_allclose(streamed.scores, at_once.scores, atol=1e-4 * size)
     np.testing.assert_allclose(streamed.hypothetical, at_once.hypothetical, atol=1e-4 * size)
+
+
+def test_a_mask_may_leave_out_any_bases(short_tiles: None) -> None:
+    """On the left as on the right, and within: those bases are as good as not there."""
+    network = built("pooled")
+    ids = torch.arange(3 * 90).view(3, 90) % 5 % 4
+    left = torch.full((3, 101), PAD)
+    left[0, 11:], left[1, :90], left[2] = ids[0], ids[1], torch.arange(101) % 3
+    found, alone = network(input_ids=left).logits, network(input_ids=ids[:2]).logits
+    torch.testing.assert_close(found[:2], alone)
+    x, mask = torch.randn(2, 9, 3), torch.ones(2, 9, dtype=torch.bool)
+    mask[0, 2:4], mask[1, 7] = False, False
+    for value in (0.0, -torch.inf):
+        assert torch.equal(masked_(x.clone(), mask, value), x.masked_fill(~mask[..., None], value))
+        assert torch.equal(masked_(x.clone(), mask | True, value), x)
 
 
 class Turned(OneHot):

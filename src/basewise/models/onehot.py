@@ -58,13 +58,15 @@ def masked(x: Tensor, mask: Tensor | None, value: float = 0.0) -> Tensor:
 def masked_(x: Tensor, mask: Tensor | None, value: float = 0.0) -> Tensor:
     """The same in place, for what was just made, nobody else holds and no gradient needs again.
 
-    Only bases that some row lacks are looked at: rows that share a batch are padded on the right
-    and of nearly one length, so this costs next to nothing. (On an accelerator, where asking for
-    the shortest row would wait for it, all are.)
+    Only what stands from the first base on that some row lacks is looked at: rows that share a
+    batch are padded on the right and of nearly one length, so this costs next to nothing. (On an
+    accelerator, where asking for that base would wait for it, all are.)
     """
     if mask is not None:
-        shortest = int(mask.sum(1).min()) if mask.device.type == "cpu" else 0
-        x[:, shortest:].masked_fill_(~mask[:, shortest:].unsqueeze(-1), value)
+        first = 0
+        if mask.device.type == "cpu":
+            first = int(mask.view(torch.uint8).amin(0).argmin())
+        x[:, first:].masked_fill_(~mask[:, first:].unsqueeze(-1), value)
     return x
 
 
