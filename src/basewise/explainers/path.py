@@ -117,7 +117,7 @@ class Walker:
             if first == last:  # views: a single line may be of megabases
                 lines, path = slice(first, first + 1), slice(first // draws, first // draws + 1)
             points = torch.lerp(starts[lines], x[path], places[rows, None, None])
-            own = ids[path].expand(len(points), -1)
+            own = ids[path].expand(len(points), -1).contiguous()  # as foreign code may ask
             batch = Batch(own, None, None if weighed is None else weighed[path].expand_as(own))
             value, gradient = value_and_gradient(self.model, batch, points, self.target)
             values[rows] = value.cpu()

@@ -77,7 +77,8 @@ def sensitivity(
     """How much each explanation depends on its reference.
 
     The story of a sequence is told by its largest scores, so these are what is judged; over all
-    bases, references disagree on the order of what is near zero.
+    bases, references disagree on the order of what is near zero. Of few units, half of the largest
+    may be shared by chance: of 4, by five of six pairs of random scores.
 
     The spread of one base over references is `standard_error * sqrt(references)`.
 
@@ -98,7 +99,8 @@ def sensitivity(
     Raises
     ------
     DataError
-        Naming a record that was explained from one reference.
+        Naming a record that was explained from one reference, or before what is asked here was
+        kept.
     """
     import pandas as pd
 
@@ -107,6 +109,11 @@ def sensitivity(
             raise DataError(
                 f"Record {a.record_id!r} was explained by {a.method} from one reference, which "
                 "says nothing of others; give several, such as reference=['zero', 'shuffled']."
+            )
+        if "lowest_top_overlap" not in a.extras:
+            raise DataError(
+                f"Record {a.record_id!r} was explained by an earlier version, which did not compare "
+                "the largest scores of references; explain it again."
             )
     said = [{"record_id": a.record_id, "model": a.model, "method": a.method} for a in found]
     numbers = pd.DataFrame([a.extras for a in found], columns=COLUMNS, dtype=float)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
-from transformers import PreTrainedModel
 
 from basewise.errors import CapabilityError, DataError
 from basewise.models.batch import borrowed, join
+from basewise.models.network import Network
+from basewise.models.onehot import OneHotNetwork
 from basewise.models.precision import Comparison, compared, halved, known, remember
 from basewise.models.switchboards import Switchboard, Variants
 from basewise.types import Floats, Target
@@ -61,7 +62,8 @@ class Evaluator:
         self.comparison: Comparison | None = None
         self._full = model
         # What other networks take is not known: they are given what they are asked for.
-        self._longest = model.longest if isinstance(model.network, PreTrainedModel) else 0
+        own = isinstance(model.network, Network | OneHotNetwork)
+        self._longest = model.longest if own else model.longest or 0
         if self.undecided and question is not None:
             self.comparison = known(model.network, self._key)
             if self.comparison is not None:

@@ -114,14 +114,10 @@ def recognised(folder: Path, given: Inputs) -> list[str] | None:
     """What was said at the end of a run, if all is as it was then; None otherwise."""
     try:
         known = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if given.hashes is None or known.get("inputs") != given.hashes or (folder / OWNER).exists():
-        return None
-    try:
-        if known["files"] != _results(folder):
+        same = given.hashes is not None and known["inputs"] == given.hashes
+        if not same or (folder / OWNER).exists() or known["files"] != _results(folder):
             return None
-    except (OSError, ValueError, LookupError):  # what cannot be read is not recognised
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # nothing that we wrote
         return None
     said: list[str] = known["said"]
     return said
