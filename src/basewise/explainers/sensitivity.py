@@ -112,8 +112,8 @@ def sensitivity(
             )
         if "lowest_top_overlap" not in a.extras:
             raise DataError(
-                f"Record {a.record_id!r} was explained by an earlier version, which did not compare "
-                "the largest scores of references; explain it again."
+                f"Record {a.record_id!r} was explained by an earlier version, which compared no "
+                "largest scores of references; explain it again."
             )
     said = [{"record_id": a.record_id, "model": a.model, "method": a.method} for a in found]
     numbers = pd.DataFrame([a.extras for a in found], columns=COLUMNS, dtype=float)
