@@ -15,8 +15,8 @@ import basewise as bw
 from basewise.errors import BasewiseError, CapabilityError
 from basewise.explainers import EXPLAINERS
 from basewise.explainers.count import exactly
-from basewise.explainers.forecast import Forecast, forecast
-from basewise.store import write_attributions
+from basewise.explainers.forecast import FILE, Forecast, _stored, forecast
+from basewise.store import attribution_bytes, write_attributions
 from basewise.types import Record
 from explained_models import bpe_bert, kmer_bert, records, tiny_cnn
 
@@ -84,6 +84,15 @@ def test_the_disk_is_about_that_of_the_file(tmp_path: Path, name: str, scores: i
     real = (tmp_path / "a.parquet").stat().st_size
     assert real > 90 * 100 * 8 * scores * 0.4  # of bytes sorted by place, half may be packed away
     assert 0.5 * real < said.disk < 2 * real
+
+
+def test_the_disk_is_known_from_a_single_record() -> None:
+    """A trial on a busy machine may see no more, whose file holds little but what every file has."""
+    (one,) = bw.explain(tiny_cnn(), some(1, 100), "input_x_gradient", "c")
+    assert len(attribution_bytes([one])) < 2 * FILE
+    many = bw.explain(tiny_cnn(), some(90, 100), "input_x_gradient", "c")
+    per_base = (len(attribution_bytes(many)) - FILE) / 9000
+    assert 0.5 * per_base < _stored([one]) < 2 * per_base
 
 
 def test_memory_is_that_of_a_process() -> None:

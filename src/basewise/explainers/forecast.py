@@ -185,7 +185,13 @@ def _largest_batch(model: Model) -> int:
 def _stored(found: Sequence[Attribution]) -> float:
     """Bytes per base in a file, beside what every file has."""
     bases = sum(len(each.sequence) for each in found)
-    return max(len(attribution_bytes(found)) - FILE, 0) / bases if bases else STORED
+    if not bases:
+        return STORED
+    beside = len(attribution_bytes(found)) - FILE
+    if beside < FILE:  # too few to tell: half of their numbers, as sorted bytes may be packed
+        numbers = (n for a in found for n in (a.scores, a.standard_error, a.hypothetical))
+        beside = sum(n.nbytes for n in numbers if n is not None) // 2
+    return beside / bases
 
 
 class _Enough(Exception):
