@@ -87,7 +87,7 @@ def test_the_disk_is_about_that_of_the_file(tmp_path: Path, name: str, scores: i
 
 
 def test_the_disk_is_known_from_a_single_record() -> None:
-    """A trial on a busy machine may see no more, whose file holds little but what every file has."""
+    """A trial on a busy machine may see no more; its file holds little but what every file has."""
     (one,) = bw.explain(tiny_cnn(), some(1, 100), "input_x_gradient", "c")
     assert len(attribution_bytes([one])) < 2 * FILE
     many = bw.explain(tiny_cnn(), some(90, 100), "input_x_gradient", "c")
