@@ -24,6 +24,7 @@ from basewise.study.experiments import (
     ALL,
     SUMMARY,
     ExperimentRun,
+    difference,
     progress_of_experiment,
     run_experiment,
     summarise_experiment,
@@ -187,6 +188,24 @@ def test_a_seed_with_more_records_counts_as_any_other(run):
     row = found[(found["level"] == "6") & (found["metric"] == "auprc")].iloc[0]
     assert (row["value"], row["chance"], row["n"]) == (pytest.approx(0.6), pytest.approx(0.35), 15)
     assert (row["low"], row["high"]) == (0, 1)  # no share is beyond
+
+
+def test_explainers_differ_on_the_same_records_and_networks(run):
+    """What a seed adds to both cancels: two seeds that are far apart differ by 0.1 and 0.3."""
+    rows = run.records[(run.records["model"] == "cnn") & (run.records["factor"] == "jitter")]
+    rows = rows[(rows["level"] == "6") & rows["explainer"].isin(["occlusion", "both"])]
+    better = np.where(rows["seed"] == 3, 0.1, 0.3) * (rows["explainer"] == "occlusion")
+    rows = rows.assign(auprc=rows["seed"].map({3: 0.1, 4: 0.6}) + better)
+    found = difference(rows, "occlusion", "both")
+    (row,) = found.itertuples()
+    assert (row.factor, row.level, row.model, row.n, row.seeds) == ("jitter", "6", "cnn", 10, 2)
+    assert row.value == pytest.approx(0.2)
+    assert row.high - row.value == pytest.approx(12.7062 * 0.1, rel=1e-4)
+    assert difference(rows, "both", "occlusion")["value"].tolist() == pytest.approx([-0.2])
+    with pytest.raises(ConfigError, match=r"explainer 'shap' is not in this experiment"):
+        difference(rows, "occlusion", "shap")
+    with pytest.raises(ConfigError, match=r"metric = 'ap'; allowed are auprc, mass_inside"):
+        difference(rows, "occlusion", "both", "ap")
 
 
 def test_references_are_compared(run):

@@ -55,6 +55,7 @@ __all__ = [
     "CHANCE",
     "SUMMARY",
     "ExperimentRun",
+    "difference",
     "progress_of_experiment",
     "run_experiment",
     "said_of",
@@ -287,6 +288,54 @@ def summarise_experiment(rows: pd.DataFrame, *, resamples: int = 1000) -> pd.Dat
     return pd.DataFrame(found, columns=list(SUMMARY))
 
 
+def difference(
+    rows: pd.DataFrame, first: str, second: str, metric: str = "auprc", *, resamples: int = 1000
+) -> pd.DataFrame:
+    """How much more one explainer has of a measure than another, on the same records and models.
+
+    What seeds share, as a network that is hard to explain, is in both and cancels, so this tells
+    explainers apart where the intervals of each overlap.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        With the columns of `study.cell.ROWS`.
+    first, second : str
+        Names of explainers.
+    metric : str
+        A column, of `CHANCE`.
+
+    Returns
+    -------
+    DataFrame
+        `factor, setting, level, place, model, value, low, high, n, seeds`: mean and 95 % interval
+        as `summarise_experiment` makes them, of `n` records of `seeds` seeds; a row for every
+        level and model that both explained.
+
+    Raises
+    ------
+    ConfigError
+        For an explainer or a measure that the rows lack.
+    """
+    for name in (first, second):
+        if name not in set(rows["explainer"]):
+            known = ", ".join(sorted(set(rows["explainer"])))
+            raise ConfigError(f"explainer {name!r} is not in this experiment; it has {known}.")
+    if metric not in CHANCE:
+        raise ConfigError(f"metric = {metric!r}; allowed are {', '.join(CHANCE)}.")
+    where = ["factor", "setting", "level", "place", "model"]
+    of = [rows[rows["explainer"] == name] for name in (first, second)]
+    both = of[0].merge(of[1], on=[*where, "seed", "record_id"], suffixes=("", "_second"))
+    both = both.assign(more=both[metric] - both[f"{metric}_second"]).dropna(subset="more")
+    found = [
+        dict(zip(where, key, strict=True))
+        | _over_seeds(own["more"].to_numpy(), own["seed"].to_numpy(), resamples)._asdict()
+        | {"seeds": own["seed"].nunique()}
+        for key, own in both.groupby(where, sort=False)
+    ]
+    return pd.DataFrame(found, columns=[*where, "value", "low", "high", "n", "seeds"])
+
+
 def _measured(
     key: Mapping[str, Any], own: pd.DataFrame, resamples: int
 ) -> Iterable[dict[str, Any]]:
@@ -312,13 +361,18 @@ def _measured(
 
 
 def _estimate(metric: str, values: Floats, seeds: Ints, resamples: int) -> Estimate:
-    """The mean of a measure with its interval: over seeds, or over records where there is one."""
+    """The mean of a measure with its interval, which goes no further than the measure can."""
+    found = _over_seeds(values, seeds, resamples)
+    low, high = RANGE.get(metric, (0.0, 1.0))
+    return found._replace(low=max(found.low, low), high=min(found.high, high))
+
+
+def _over_seeds(values: Floats, seeds: Ints, resamples: int) -> Estimate:
+    """The mean with its interval: over seeds, or over records where there is one seed."""
     known = ~np.isnan(values)
     if len(np.unique(seeds[known])) == 1:
         return mean_interval(values, np.random.default_rng([7, known.sum()]), resamples)
-    found = cluster_interval(values, seeds)
-    low, high = RANGE.get(metric, (0.0, 1.0))
-    return found._replace(low=max(found.low, low), high=min(found.high, high))
+    return cluster_interval(values, seeds)
 
 
 def _nothing() -> dict[str, float]:
