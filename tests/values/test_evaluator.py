@@ -125,14 +125,19 @@ def test_joined_rows_are_padded_right_under_a_mask() -> None:
 
 
 def test_padding_makes_few_shapes_where_the_network_takes_them() -> None:
-    wide = (torch.arange(22).view(2, 11), None)
+    wide = (torch.arange(260).view(2, 130), None)
     ragged = (torch.arange(8).view(2, 4), torch.tensor([3, 3]))
-    for longest, width in ((None, 16), (16, 16), (13, 13), (10, 11)):
+    for longest, width in ((None, 132), (132, 132), (131, 131), (10, 130)):
         batch = join([ragged, wide], pad_id=99, longest=longest)
         assert batch.ids.shape == (4, width)
-        assert (batch.ids[2:, 11:] == 99).all()
+        assert (batch.ids[2:, 130:] == 99).all()
         assert batch.mask is not None
-        assert batch.mask.sum(1).tolist() == [3, 3, 11, 11]
+        assert batch.mask.sum(1).tolist() == [3, 3, 130, 130]
+    narrow = [(torch.arange(88).view(2, 44), None), (torch.arange(90).view(2, 45), None)]
+    assert join(narrow, pad_id=99, longest=None).ids.shape == (
+        4,
+        45,
+    )  # too dear there
     alike = join([ragged], pad_id=99, longest=None)
     assert alike.ids.tolist() == [[0, 1, 2], [4, 5, 6]]
     assert alike.mask is None
