@@ -16,6 +16,8 @@ from basewise.types import Codes, Ints, Record
 
 __all__ = ["Batch", "borrowed", "by_length", "evaluating", "join"]
 
+STEP = 8  # columns
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -46,8 +48,8 @@ def join(
 ) -> Batch:
     """One batch of several blocks of rows, padded right; no mask where nothing is padded.
 
-    What is padded is padded to a width of at most six binary digits and zeros, up to `longest`
-    (None: any): batches of few shapes find the kernels that were made for one before.
+    What is padded is padded to a multiple of `STEP` columns, where that adds little, up to
+    `longest` (None: any): batches of few shapes find the kernels that were made for one before.
     """
     width = max(ids.shape[1] for ids, _ in parts)
     if all(ids.shape[1] == width and lengths is None for ids, lengths in parts):
@@ -62,8 +64,8 @@ def join(
     ragged = int(lengths.min()) < most
     width = most
     if ragged:
-        zeros = max(most.bit_length() - 6, 0)
-        width = -(-most >> zeros) << zeros
+        step = STEP if most >= 16 * STEP else 1
+        width = -(-most // step) * step
         width = width if longest is None else max(min(width, longest), most)
     ids = torch.cat(
         [torch.nn.functional.pad(ids, (0, width - ids.shape[1]), value=pad_id) for ids, _ in parts]
