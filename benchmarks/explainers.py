@@ -2,19 +2,21 @@
 
     python benchmarks/explainers.py own
     python benchmarks/explainers.py overhead --models cnn esm --sequences 64
+    python benchmarks/explainers.py shapes
     python benchmarks/explainers.py peers
 
 `own`: microseconds per evaluation on a network that costs nothing, for sequences of 300 bp as 51
-tokens (6-mers) and as 60 windows of 5 bp. `overhead`: time of explaining sequences of mixed
-length over the time of bare passes of as many rows of the same widths, at the best of several
-batch sizes and in the precision the evaluator chose (forward, and backward too for methods of
-gradients); each run stands between two of bare passes and is held against their mean. All
-explainers and models without `--explainers` and `--models`; the larger a model, the fewer
-evaluations of a sequence (`SHAPES`), and mutagenesis, which takes three for every base, explains a
-quarter of the sequences, cut to a fifth. `peers`:
-both for shap, captum, lime and shapiq, as far as they are installed (`pip install -e '.[peers]'`),
-on the rows of one sequence. Medians over repeats, with their range; seconds of processor time on
-one thread, which other work disturbs less, or with `--threads` above 1 seconds of wall time.
+tokens (6-mers) and as 60 windows of 5 bp. `overhead`: time of explaining sequences of mixed length
+over the time of bare passes of as many rows of the same widths, at the best of several batch sizes
+and in the precision the evaluator chose (forward, and backward too for methods of gradients); each
+run stands between two of bare passes and is held against their mean. All explainers and models
+without `--explainers` and `--models`; the larger a model, the fewer evaluations of a sequence
+(`SHAPES`), and mutagenesis, which takes three for every base, explains a quarter of the sequences,
+cut to a fifth. `shapes`: what batches of the CNN in bfloat16 cost whose shape is new, and what a
+mask costs. `peers`: the first two for shap, captum, lime and shapiq, as far as they are installed
+(`pip install -e '.[peers]'`), on the rows of one sequence. Medians over repeats, with their range;
+seconds of processor time on one thread, which other work disturbs less, or with `--threads` above 1
+seconds of wall time.
 """
 
 from __future__ import annotations
@@ -287,6 +289,36 @@ def overhead(
             show(name, shape, ratios, "x", more)
 
 
+# ------------------------------------------------------------------------------ shapes
+
+
+def shapes(repeats: int) -> None:
+    """Batches of shapes that are new and of shapes seen before, and batches with and without mask.
+
+    All of 20 rows of about 200 bases; with a mask the shortest row is eight bases shorter.
+    """
+    network_ = halved(network("cnn"))
+    assert network_ is not None
+
+    def read(width: int, mask: Tensor | None = None) -> None:
+        network_(input_ids=torch.zeros((20, width), dtype=torch.long), attention_mask=mask)
+
+    mask = torch.arange(200) < torch.linspace(192, 200, 20).long()[:, None]
+    with torch.inference_mode():
+        read(200)
+        for repeat in range(repeats):
+            new, again = (
+                timed(lambda at=at: [read(width) for width in range(at, at + 30)])[0]
+                for at in (210 + 30 * repeat,) * 2
+            )
+            full, masked = (
+                timed(lambda mask=mask: [read(200, mask) for _ in range(30)])[0]
+                for mask in (None, mask)
+            )
+            print(f"30 widths: new {new:.2f} s, again {again:.2f} s; 30 of one width: "
+                  f"full {full:.2f} s, masked {masked:.2f} s", flush=True)  # fmt: skip
+
+
 # ------------------------------------------------------------------------------ peers
 
 
@@ -428,7 +460,7 @@ def _quiet() -> Iterator[None]:
 def main() -> None:
     global clock
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["own", "overhead", "peers"])
+    parser.add_argument("what", choices=["own", "overhead", "shapes", "peers"])
     parser.add_argument("--explainers", nargs="*", default=EXPLAINERS.names())
     parser.add_argument("--models", nargs="*", choices=["bert", "esm", "cnn"], default=list(SHAPES))
     parser.add_argument("--repeats", type=int, default=3)
@@ -442,6 +474,8 @@ def main() -> None:
     with threadpool_limits(given.threads):
         if given.what == "own":
             own(given.explainers, given.repeats)
+        elif given.what == "shapes":
+            shapes(given.repeats)
         elif given.what == "peers":
             model = given.models[0] if given.models else None
             compare_peers(given.evaluations or 1024, given.repeats, model)

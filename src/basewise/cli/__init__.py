@@ -130,7 +130,10 @@ def _as_typed(error: BasewiseError) -> str:
     study file says.
     """
     commands: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    command = next(commands[word] for word in sys.argv if word in commands)
+    line = " ".join(str(error).split())
+    command = next((commands[word] for word in sys.argv if word in commands), None)
+    if command is None:
+        return line
     options = {each.name: each.opts[-1] for each in command.params if each.opts[-1][:2] == "--"}
 
     def typed(found: re.Match[str]) -> str:
@@ -142,7 +145,7 @@ def _as_typed(error: BasewiseError) -> str:
             return f"{name} = {value}".replace("'", '"')
         return f"--set {name}={plain}" if plain != value else f'--set "{name}={value}"'
 
-    return _ARGUMENT.sub(typed, " ".join(str(error).split()))
+    return _ARGUMENT.sub(typed, line)
 
 
 def _stopped(*_: object) -> None:
