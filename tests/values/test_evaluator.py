@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from basewise.errors import CapabilityError, ConfigError, DataError
 from basewise.explainers import EXPLAINERS, MASKINGS, UNITS
 from basewise.models.batch import join
 from basewise.models.batch_size import BatchSize
-from basewise.models.evaluator import Evaluator, _Piece, _take, few_shapes
+from basewise.models.evaluator import Evaluator, _fitting, _Piece, few_shapes
 from basewise.models.reading import ALLOWED, as_target, probabilities, read
 from basewise.models.switchboards import BaseSwitch, TokenSwitch
 from basewise.sequence.alphabet import N, encode
@@ -141,6 +140,12 @@ def test_padding_makes_few_shapes_where_the_network_takes_them() -> None:
     alike = join([ragged], pad_id=99, longest=None)
     assert alike.ids.tolist() == [[0, 1, 2], [4, 5, 6]]
     assert alike.mask is None
+    for mixed, shape in ((False, (2, 130)), (True, (2, 136))):  # rows of one width
+        batch = join([wide], pad_id=99, longest=None, mixed=mixed)
+        assert batch.ids.shape == shape
+        assert (batch.mask is not None) == mixed
+        assert batch.mask is None or batch.mask.sum(1).tolist() == [130, 130]
+    assert join([wide], pad_id=99, longest=130, mixed=True).mask is None
 
 
 def test_batches_that_are_cut_have_few_numbers_of_rows() -> None:
@@ -259,12 +264,13 @@ def test_the_batch_size_settles_on_the_best_rate() -> None:
     tried = []
     while not size._settled:
         tried.append(size.tokens)
-        size.learn(size.tokens, size.tokens * (1 + abs(np.log2(size.tokens / 4096))))
+        size.learn(size.tokens, 1, size.tokens * (1 + abs(np.log2(size.tokens / 4096))))
     assert size.tokens == 4096
     assert tried == sorted(tried)
     assert max(tried) == 4 * 4096
-    assert len(tried) == 2 * 4 + 2 * 4  # what seems slower is looked at four times
-    size.learn(1 << 20, 1e-6)
+    # the first of each is of a new shape; what seems slower is looked at four times more
+    assert len(tried) == 2 * 4 + 2 * (1 + 4)
+    size.learn(1 << 20, 1, 1e-6)
     assert size.tokens == 4096
     assert BatchSize(100).rows(30) == 3
     assert BatchSize(100).rows(101) == 1
@@ -275,27 +281,46 @@ def test_rows_of_other_widths_join_only_batches_that_are_too_small() -> None:
     size = BatchSize()
     rates = {512: 512, 1024: 1120, 2048: 1130, 4096: 1190}  # hardly faster from 1,024 tokens on
     while not size._settled:
-        size.learn(size.tokens, size.tokens / rates.get(size.tokens, 1200))
+        size.learn(size.tokens, 1, size.tokens / rates.get(size.tokens, 1200))
     assert size.tokens == 4096
     assert size.enough == 1024
-    asked = [(SimpleNamespace(width=width, draws=1), np.zeros((4, 1))) for width in (10, 11, 12)]
     queue = [_Piece(i, 0, 4) for i in range(3)]
-    sizes = {mixed: [piece.board for piece in _take(asked, queue, 200, mixed)[0]]
-             for mixed in (0, 40, 41, 100)}  # fmt: skip
-    assert sizes == {0: [0], 40: [0], 41: [0, 1], 100: [0, 1, 2]}
+    rows = {enough: _fitting(queue, (10, 11, 12), 200, enough) for enough in (0, 40, 41, 100)}
+    assert rows == {0: 4, 40: 4, 41: 8, 100: 12}
+    assert _fitting(queue, (12, 12, 12), 200, 0) == 12  # of one width
+    assert _fitting(queue, (12, 12, 12), 135, 0) == 10  # what is cut has few shapes
+    assert _fitting(queue, (12, 12, 12), 11, 0) == 1
+
+
+def test_sizes_are_compared_by_shapes_that_came_again() -> None:
+    """Larger batches are faster, but those of new shapes take five times as long."""
+    size, width = BatchSize(largest=1 << 12), 1
+    while not size._settled:
+        tokens = size.tokens * width
+        for slower in (5, 1):
+            size.learn(tokens // width, width, slower * (1000 + tokens))
+    assert size.tokens == 1 << 12
+    size = BatchSize(largest=1 << 12)
+    tried = []
+    while not size._settled:  # no shape comes again
+        width += 1
+        tried.append(size.tokens)
+        size.learn(-(-size.tokens // width), width, 5 * (1000 + size.tokens))
+    assert size.tokens == 1 << 12
+    assert tried == sorted(4 * [512, 1024, 2048, 4096])
 
 
 def test_the_batch_size_grows_no_further_than_it_may() -> None:
     size = BatchSize(largest=3000)
     for _ in range(20):
-        size.learn(size.tokens, 1.0)  # twice the tokens in the same time
+        size.learn(size.tokens, 1, 1.0)  # twice the tokens in the same time
     assert size.tokens == 2048
 
 
 def test_the_batch_size_grows_while_batches_take_no_time() -> None:
     size = BatchSize(largest=3000)
     while not size._settled:
-        size.learn(size.tokens, size.tokens * 1e-7)  # none is faster than another
+        size.learn(size.tokens, 1, size.tokens * 1e-7)  # none is faster than another
     assert size.tokens == 1 << 16  # the first that takes QUICK seconds
 
 
@@ -312,7 +337,7 @@ def test_what_was_learnt_about_a_model_is_kept_for_it() -> None:
 def test_a_batch_that_was_too_small_to_tell_teaches_nothing() -> None:
     size = BatchSize()
     for _ in range(5):
-        size.learn(size.tokens // 2 - 1, 1.0)
+        size.learn(size.tokens // 2 - 1, 1, 1.0)
     assert size.tokens == BatchSize.SMALLEST
 
 

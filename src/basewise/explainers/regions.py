@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from basewise.errors import CapabilityError, DataError
+from basewise.models.memory import memory_kept
 from basewise.registry import Registry
 from basewise.tokenize.labelling import runs
 from basewise.types import Attribution, Record, Target
@@ -82,7 +83,8 @@ def explain_regions(
     for each, rows in having.items():
         try:
             own = [records[i] for i in rows]
-            some = explain_in_place(explainer, model, own, each, seed, progress)
+            with memory_kept():
+                some = explain_in_place(explainer, model, own, each, seed, progress)
         except MemoryError as error:
             raise CapabilityError(
                 f"{Registry.name_of(explainer)}: memory ran out ({' '.join(str(error).split())}); "

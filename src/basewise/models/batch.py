@@ -14,7 +14,7 @@ from basewise.errors import DataError
 from basewise.sequence.alphabet import ILLEGAL, LETTERS, encode
 from basewise.types import Codes, Ints, Record
 
-__all__ = ["Batch", "borrowed", "by_length", "evaluating", "join"]
+__all__ = ["Batch", "borrowed", "by_length", "evaluating", "few_widths", "join"]
 
 STEP = 8  # columns
 
@@ -43,16 +43,31 @@ class Batch:
         return len(self.ids)
 
 
+def few_widths(width: int, longest: int | None = None) -> int:
+    """The next multiple of `STEP` columns where that adds little, up to `longest` (None: any).
+
+    Batches of few shapes find the kernels that were made for one before.
+    """
+    if width < 16 * STEP:
+        return width
+    stepped = -(-width // STEP) * STEP
+    return stepped if longest is None else max(min(stepped, longest), width)
+
+
 def join(
-    parts: Sequence[tuple[Tensor, Tensor | None]], pad_id: int, longest: int | None = 0
+    parts: Sequence[tuple[Tensor, Tensor | None]],
+    pad_id: int,
+    longest: int | None = 0,
+    mixed: bool = False,
 ) -> Batch:
     """One batch of several blocks of rows, padded right; no mask where nothing is padded.
 
-    What is padded is padded to a multiple of `STEP` columns, where that adds little, up to
-    `longest` (None: any): batches of few shapes find the kernels that were made for one before.
+    What is padded is padded to `few_widths`; rows of one width too where they are of a `mixed`
+    lot, in which batches of other widths follow.
     """
-    width = max(ids.shape[1] for ids, _ in parts)
-    if all(ids.shape[1] == width and lengths is None for ids, lengths in parts):
+    full = max(ids.shape[1] for ids, _ in parts)
+    whole = all(ids.shape[1] == full and lengths is None for ids, lengths in parts)
+    if whole and not (mixed and few_widths(full, longest) > full):
         return Batch(torch.cat([ids for ids, _ in parts]).long(), None)
     lengths = torch.cat(
         [
@@ -60,17 +75,12 @@ def join(
             for ids, lengths in parts
         ]
     )
-    most = int(lengths.max())
-    ragged = int(lengths.min()) < most
-    width = most
-    if ragged:
-        step = STEP if most >= 16 * STEP else 1
-        width = -(-most // step) * step
-        width = width if longest is None else max(min(width, longest), most)
+    least, most = (int(each) for each in lengths.aminmax())
+    width = few_widths(most, longest) if mixed or least < most else most
     ids = torch.cat(
         [torch.nn.functional.pad(ids, (0, width - ids.shape[1]), value=pad_id) for ids, _ in parts]
     ).long()
-    if not ragged:
+    if least == width:
         return Batch(ids, None)
     return Batch(ids, torch.arange(width, device=ids.device) < lengths.to(ids.device)[:, None])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 from weakref import WeakKeyDictionary
@@ -26,8 +26,10 @@ class BatchSize:
     """The token budget of a batch, found by trying and halved when memory runs out.
 
     Starts small and doubles, up to `largest`, until four times the best size did no better; and as
-    long as a batch takes next to no time, most of which is spent around the network. A size that
-    was `agreed` upon stays; see `models.repeatable`.
+    long as a batch takes next to no time, most of which is spent around the network. A batch of a
+    shape that was not there before also pays for its kernels and buffers, so sizes are compared by
+    shapes that came again, or all by new ones where none does. A size that was `agreed` upon
+    stays; see `models.repeatable`.
     """
 
     SMALLEST, MOST = 1 << 9, 1 << 22
@@ -37,7 +39,9 @@ class BatchSize:
     def __init__(self, tokens: int | None = None, largest: int = MOST, agreed: bool = False):
         self.tokens, self.largest, self._agreed = tokens or self.SMALLEST, largest, agreed
         self._settled = tokens is not None
-        self._rates: dict[int, list[float]] = {}
+        self._shapes: set[tuple[int, int]] = set()
+        self._new: dict[int, list[float]] = {}  # tokens a second at each size, of new shapes
+        self._again: dict[int, list[float]] = {}  # and of those that came again
 
     @classmethod
     def of(
@@ -58,17 +62,14 @@ class BatchSize:
         """The most tokens that a batch may have yet; of what was never asked for, none."""
         if self._settled:
             return self.tokens
-        return self.largest if self._rates or self.tokens > self.SMALLEST else 0
+        return self.largest if self._new or self.tokens > self.SMALLEST else 0
 
     @property
     def enough(self) -> int:
         """Tokens of a batch that more rows would hardly make faster, as far as sizes were tried."""
         half = -(-self.tokens // 2)
-        if not self._rates:
-            return half
-        most = max(max(each) for each in self._rates.values())
-        near = [size for size, each in self._rates.items() if self.NEAR * max(each) >= most]
-        return min(half, *near)
+        rates = max(self._again, self._new, key=len)
+        return min(half, self._first_within(self.NEAR, rates)) if rates else half
 
     def rows(self, width: int) -> int:
         """Rows of so many tokens that fit a batch; at least one."""
@@ -79,12 +80,11 @@ class BatchSize:
         at = 0
         while at < rows:
             some = slice(at, min(at + self.rows(width), rows))
-            n = some.stop - at
-            if self.attempt(partial(work, some), n * width, n > 1):
+            if self.attempt(partial(work, some), some.stop - at, width):
                 at = some.stop
 
-    def attempt(self, work: Callable[[], None], tokens: int, divisible: bool) -> bool:
-        """Do the work of one batch of so many tokens, and learn from how long it took.
+    def attempt(self, work: Callable[[], None], rows: int, width: int) -> bool:
+        """Do the work of one batch of rows of so many tokens, and learn from how long it took.
 
         Returns
         -------
@@ -96,15 +96,16 @@ class BatchSize:
         MemoryRanOut
             If memory runs out at a size that was agreed upon.
         CapabilityError
-            If memory runs out and the batch is not `divisible` any further.
+            If memory runs out on a single row.
         """
+        tokens = rows * width
         begin = time.perf_counter()
         try:
             work()
         except (RuntimeError, MemoryError) as error:
             if not _memory_ran_out(error):
                 raise
-            if not divisible:
+            if rows < 2:
                 raise CapabilityError(
                     f"Memory ran out on the smallest possible batch, of {tokens} tokens; explain "
                     "shorter windows of the sequence, or use a smaller model or another machine."
@@ -113,28 +114,38 @@ class BatchSize:
                 raise MemoryRanOut(f"Memory ran out on a batch of {tokens} tokens.") from error
             self.tokens, self._settled = max(tokens // 2, 1), True
             return False
-        self.learn(tokens, time.perf_counter() - begin)
+        self.learn(rows, width, time.perf_counter() - begin)
         return True
 
-    def learn(self, tokens: int, seconds: float) -> None:
+    def learn(self, rows: int, width: int, seconds: float) -> None:
         """Take note of a batch; one that is much smaller than asked for says nothing."""
+        tokens = rows * width
         if self._settled or 2 * tokens < self.tokens:
             return
-        rates = self._rates.setdefault(self.tokens, [])
-        rates.append(tokens / max(seconds, 1e-9))
-        if len(rates) < 2:  # a first call at a size also pays for its buffers: look twice
+        new = (rows, width) not in self._shapes
+        self._shapes.add((rows, width))
+        rates = self._new if new else self._again
+        looks = rates.setdefault(self.tokens, [])
+        looks.append(tokens / max(seconds, 1e-9))
+        if new and len(looks) < self.LOOKS:
             return
-        most = max(max(each) for each in self._rates.values())
-        best = min(size for size, each in self._rates.items() if self.WORTH * max(each) >= most)
-        if 2 * self.tokens <= self.MOST and tokens / max(rates) < self.QUICK:
-            self._rates.clear()  # not worth comparing
+        best = self._first_within(self.WORTH, rates)
+        if 2 * self.tokens <= self.MOST and tokens / max(looks) < self.QUICK:
+            self._new.clear()  # not worth comparing
+            self._again.clear()
             self.tokens *= 2
-        elif self.tokens > best and len(rates) < self.LOOKS:
-            return  # rows of a new shape, or other work on the machine, may have slowed it down
+        elif self.tokens > best and len(looks) < self.LOOKS:
+            return  # other work on the machine may have slowed it down
         elif self.tokens >= 4 * best or 2 * self.tokens > self.largest:
             self.tokens, self._settled = best, True
         else:
             self.tokens *= 2
+
+    @staticmethod
+    def _first_within(share: float, rates: Mapping[int, list[float]]) -> int:
+        """The smallest size whose best rate, so many times, reaches the best of all."""
+        most = max(max(each) for each in rates.values())
+        return min(size for size, each in rates.items() if share * max(each) >= most)
 
 
 _LEARNT: WeakKeyDictionary[nn.Module, dict[tuple[torch.device, Work], BatchSize]]

@@ -7,7 +7,7 @@ switchboards together, cuts them into batches of a token budget and reads the ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from basewise.errors import CapabilityError, DataError
-from basewise.models.batch import borrowed, join
+from basewise.models.batch import borrowed, few_widths, join
 from basewise.models.network import Network
 from basewise.models.onehot import OneHotNetwork
 from basewise.models.precision import Comparison, compared, halved, known, remember
@@ -64,6 +64,7 @@ class Evaluator:
         # What other networks take is not known: they are given what they are asked for.
         own = isinstance(model.network, Network | OneHotNetwork)
         self._longest = model.longest if own else model.longest or 0
+        self._mixed = False
         if self.undecided and question is not None:
             self.comparison = known(model.network, self._key)
             if self.comparison is not None:
@@ -79,6 +80,7 @@ class Evaluator:
             self.decide(asked)
         found = [np.empty((len(wishes), board.draws)) for board, wishes in asked]
         order = sorted(range(len(asked)), key=lambda i: asked[i][0].width)
+        self._mixed = self.model.pads and len({board.width for board, _ in asked}) > 1
         with borrowed(self.model.network):
             queue = [_Piece(i, 0, found[i].size) for i in order if found[i].size]
             while queue:
@@ -154,11 +156,17 @@ class Evaluator:
         queue: list[_Piece],
     ) -> list[_Piece]:
         """Evaluate as much of the queue as fits one batch; return what is left."""
-        mixed = self.size.enough if self.model.pads else 0
-        taken, rest, tokens = _take(asked, queue, self.size.tokens, mixed)
-        rows = sum(piece.stop - piece.start for piece in taken)
+        enough = self.size.enough if self._mixed else 0
+        widths = (self._padded(asked[piece.board][0].width) for piece in queue)
+        rows = _fitting(queue, widths, self.size.tokens, enough)
+        taken, rest = _split(queue, rows)
+        width = self._padded(asked[taken[-1].board][0].width)
         work = partial(self._fill, found, asked, taken)
-        return rest if self.size.attempt(work, tokens, rows > 1) else queue
+        return rest if self.size.attempt(work, rows, width) else queue
+
+    def _padded(self, width: int) -> int:
+        """How wide rows of a board become."""
+        return few_widths(width, self._longest) if self._mixed else width
 
     def _fill(
         self,
@@ -176,7 +184,7 @@ class Evaluator:
         """The target, (n,), at the rows of all pieces."""
         wanted = [block for i, start, stop in taken for block in _blocks(*asked[i], start, stop)]
         parts = [board.rows(wishes, self.model) for board, wishes in wanted]
-        batch = join(parts, self.model.tokenizer.pad_id, self._longest)
+        batch = join(parts, self.model.tokenizer.pad_id, self._longest, self._mixed)
         if self.target.where is not None:
             spans = [each for board, wishes in wanted for each in board.spans(wishes, self.model)]
             weights = self.model.weights(self.target, spans, batch.ids.shape[1])
@@ -246,30 +254,22 @@ def _some_draws(
     return cast(Switchboard, board).only(slice(start, stop)), wish
 
 
-def _take(
-    asked: Asked,
-    queue: list[_Piece],
-    budget: int,
-    mixed: int,
-) -> tuple[list[_Piece], list[_Piece], int]:
-    """The head of the queue that fits the budget (at least one row), the rest, the tokens.
+def _fitting(queue: Iterable[_Piece], widths: Iterable[int], budget: int, enough: int) -> int:
+    """How many rows of the head of the queue fit the budget; at least one.
 
     A batch is as wide as its longest row; the queue is sorted by width. Rows of another width join
-    a batch only while it has fewer tokens than `mixed`: padding and its mask cost more than a few
+    a batch only while it has fewer tokens than `enough`: padding and its mask cost more than a few
     batches more. A batch that the budget cuts has one of `few_shapes`.
     """
     rows = widest = 0
-    for i, start, stop in queue:
-        width = asked[i][0].width
-        if width > widest > 0 and rows * widest >= mixed:
+    for (_, start, stop), width in zip(queue, widths, strict=True):
+        if width > widest > 0 and rows * widest >= enough:
             break
         room = budget // width
         if rows + stop - start > room:
-            rows = max(few_shapes(max(rows, room)), 1)
-            break
+            return max(few_shapes(max(rows, room)), 1)
         rows, widest = rows + stop - start, width
-    taken, rest = _split(queue, rows)
-    return taken, rest, rows * asked[taken[-1].board][0].width
+    return rows
 
 
 def _split(queue: list[_Piece], rows: int) -> tuple[list[_Piece], list[_Piece]]:

@@ -1,7 +1,8 @@
 """Freed memory kept by the process while it is about to be asked for again.
 
 glibc gives blocks of megabytes back to the system when they are freed, and the system zeroes
-them again for the next layer. With two threads that costs a fifth of a training step.
+them again for the next layer. With two threads that costs a fifth of a training step, and up to a
+quarter of explaining, in some processes and not in others: it depends on what lies above.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 __all__ = ["memory_kept"]
 
@@ -24,10 +26,10 @@ def memory_kept() -> Iterator[None]:
     Does nothing without glibc. Afterwards its thresholds are those that glibc itself moves to
     once a program has freed large blocks: 32 MB for a block of its own, 64 MB for giving back.
     """
-    if platform.libc_ver()[0] != "glibc":
+    libc = _glibc()
+    if libc is None:
         yield
         return
-    libc = ctypes.CDLL(None)
     libc.mallopt(_MMAP, 1024 * _MB)
     libc.mallopt(_TRIM, 1024 * _MB)
     try:
@@ -36,3 +38,8 @@ def memory_kept() -> Iterator[None]:
         libc.mallopt(_MMAP, 32 * _MB)
         libc.mallopt(_TRIM, 64 * _MB)
         libc.malloc_trim(0)
+
+
+@lru_cache
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
