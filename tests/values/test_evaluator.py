@@ -17,6 +17,7 @@ from basewise.errors import CapabilityError, ConfigError, DataError
 from basewise.explainers import EXPLAINERS, MASKINGS, UNITS
 from basewise.models.batch import join
 from basewise.models.batch_size import BatchSize
+from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.models.evaluator import Evaluator, _fitting, _Piece, few_shapes
 from basewise.models.reading import ALLOWED, as_target, probabilities, read
 from basewise.models.switchboards import BaseSwitch, TokenSwitch
@@ -140,12 +141,43 @@ def test_padding_makes_few_shapes_where_the_network_takes_them() -> None:
     alike = join([ragged], pad_id=99, longest=None)
     assert alike.ids.tolist() == [[0, 1, 2], [4, 5, 6]]
     assert alike.mask is None
-    for mixed, shape in ((False, (2, 130)), (True, (2, 136))):  # rows of one width
-        batch = join([wide], pad_id=99, longest=None, mixed=mixed)
+    for stepped, shape in ((False, (2, 130)), (True, (2, 136))):  # rows of one width
+        batch = join([wide], pad_id=99, longest=None, stepped=stepped)
         assert batch.ids.shape == shape
-        assert (batch.mask is not None) == mixed
+        assert (batch.mask is not None) == stepped
         assert batch.mask is None or batch.mask.sum(1).tolist() == [130, 130]
-    assert join([wide], pad_id=99, longest=130, mixed=True).mask is None
+    assert join([wide], pad_id=99, longest=130, stepped=True).mask is None
+
+
+def test_rows_of_near_widths_become_one_width_where_that_makes_fewer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Values are those of each sequence alone, and no row is longer than the network takes."""
+    for positions, widths in ((0, {136, 144}), (141, {136, 141})):  # the narrowest joins others
+        torch.manual_seed(5)
+        config = CnnConfig(channels=6, dilations=[1, 3], positions=positions, num_labels=2)
+        network = CnnForSequenceClassification(config).eval()
+        model = bw.Model(network, Nucleotide(), ("no", "yes"), batch_tokens=700)
+        seen: set[int] = set()
+
+        def watched(rows: Any, mask: Any, read: Any = network.read, seen: Any = seen) -> Any:
+            seen.add(rows.shape[1])
+            return read(rows, mask)
+
+        monkeypatch.setattr(network, "read", watched)
+        evaluate = Evaluator(model, model.target("yes"))
+        asked = []
+        for record in rows_of((130, 41, 137, 131, 141)):
+            tokens = model.tokenizer.encode(record.sequence)
+            units = UNITS.build({"type": "windows", "size": 30}).spans(record, tokens)
+            board = MASKINGS.build("n").switchboard(record, tokens, units, model, None)
+            asked.append((board, np.tri(4, len(units), dtype=bool)))
+        together = evaluate(asked)
+        assert seen == widths
+        seen.clear()
+        for each, values in zip(asked, together, strict=True):
+            np.testing.assert_allclose(evaluate([each])[0], values, atol=2e-6)
+        assert seen == {130, 41, 137, 131, 141}
 
 
 def test_batches_that_are_cut_have_few_numbers_of_rows() -> None:
@@ -292,22 +324,18 @@ def test_rows_of_other_widths_join_only_batches_that_are_too_small() -> None:
     assert _fitting(queue, (12, 12, 12), 11, 0) == 1
 
 
-def test_sizes_are_compared_by_shapes_that_came_again() -> None:
+def test_sizes_are_compared_by_shapes_of_one_kind() -> None:
     """Larger batches are faster, but those of new shapes take five times as long."""
     size, width = BatchSize(largest=1 << 12), 1
-    while not size._settled:
-        tokens = size.tokens * width
-        for slower in (5, 1):
-            size.learn(tokens // width, width, slower * (1000 + tokens))
-    assert size.tokens == 1 << 12
-    size = BatchSize(largest=1 << 12)
+    for slower in (5, 1):  # of the smallest size one shape comes again, of the others none
+        size.learn(size.tokens, width, slower * (1000 + size.tokens))
     tried = []
-    while not size._settled:  # no shape comes again
+    while not size._settled:
         width += 1
         tried.append(size.tokens)
         size.learn(-(-size.tokens // width), width, 5 * (1000 + size.tokens))
     assert size.tokens == 1 << 12
-    assert tried == sorted(4 * [512, 1024, 2048, 4096])
+    assert tried == sorted(4 * [1024, 2048, 4096])
 
 
 def test_the_batch_size_grows_no_further_than_it_may() -> None:

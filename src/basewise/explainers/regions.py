@@ -80,17 +80,18 @@ def explain_regions(
     for i, targets in enumerate(places):
         for each in dict.fromkeys(targets):
             having.setdefault(each, []).append(i)
-    for each, rows in having.items():
-        try:
-            own = [records[i] for i in rows]
-            with memory_kept():
+    with memory_kept():
+        for each, rows in having.items():
+            try:
+                own = [records[i] for i in rows]
                 some = explain_in_place(explainer, model, own, each, seed, progress)
-        except MemoryError as error:
-            raise CapabilityError(
-                f"{Registry.name_of(explainer)}: memory ran out ({' '.join(str(error).split())}); "
-                "ask for fewer evaluations or samples, or larger units."
-            ) from None
-        found |= {(i, each): one for i, one in zip(rows, some, strict=True)}
+            except MemoryError as error:
+                raise CapabilityError(
+                    f"{Registry.name_of(explainer)}: memory ran out "
+                    f"({' '.join(str(error).split())}); "
+                    "ask for fewer evaluations or samples, or larger units."
+                ) from None
+            found |= {(i, each): one for i, one in zip(rows, some, strict=True)}
     return [found[i, each] for i, targets in enumerate(places) for each in targets]
 
 

@@ -44,7 +44,7 @@ class Batch:
 
 
 def few_widths(width: int, longest: int | None = None) -> int:
-    """The next multiple of `STEP` columns where that adds little, up to `longest` (None: any).
+    """The next multiple of `STEP` columns, from 16 times as many on, up to `longest` (None: any).
 
     Batches of few shapes find the kernels that were made for one before.
     """
@@ -58,16 +58,16 @@ def join(
     parts: Sequence[tuple[Tensor, Tensor | None]],
     pad_id: int,
     longest: int | None = 0,
-    mixed: bool = False,
+    stepped: bool = False,
 ) -> Batch:
     """One batch of several blocks of rows, padded right; no mask where nothing is padded.
 
-    What is padded is padded to `few_widths`; rows of one width too where they are of a `mixed`
-    lot, in which batches of other widths follow.
+    What is padded is padded to `few_widths`; where they are `stepped`, so are rows of one width,
+    because rows of other widths that become the same follow.
     """
     full = max(ids.shape[1] for ids, _ in parts)
     whole = all(ids.shape[1] == full and lengths is None for ids, lengths in parts)
-    if whole and not (mixed and few_widths(full, longest) > full):
+    if whole and not (stepped and few_widths(full, longest) > full):
         return Batch(torch.cat([ids for ids, _ in parts]).long(), None)
     lengths = torch.cat(
         [
@@ -76,7 +76,7 @@ def join(
         ]
     )
     least, most = (int(each) for each in lengths.aminmax())
-    width = few_widths(most, longest) if mixed or least < most else most
+    width = few_widths(most, longest) if stepped or least < most else most
     ids = torch.cat(
         [torch.nn.functional.pad(ids, (0, width - ids.shape[1]), value=pad_id) for ids, _ in parts]
     ).long()

@@ -27,9 +27,9 @@ class BatchSize:
 
     Starts small and doubles, up to `largest`, until four times the best size did no better; and as
     long as a batch takes next to no time, most of which is spent around the network. A batch of a
-    shape that was not there before also pays for its kernels and buffers, so sizes are compared by
-    shapes that came again, or all by new ones where none does. A size that was `agreed` upon
-    stays; see `models.repeatable`.
+    shape that was not there before also pays for its kernels and buffers, so sizes at which shapes
+    came again are compared by these, and by new ones only where after `LOOKS` none has come again.
+    A size that was `agreed` upon stays; see `models.repeatable`.
     """
 
     SMALLEST, MOST = 1 << 9, 1 << 22
@@ -68,7 +68,7 @@ class BatchSize:
     def enough(self) -> int:
         """Tokens of a batch that more rows would hardly make faster, as far as sizes were tried."""
         half = -(-self.tokens // 2)
-        rates = max(self._again, self._new, key=len)
+        rates = max(self._again, self._new, key=len)  # where more sizes can be compared
         return min(half, self._first_within(self.NEAR, rates)) if rates else half
 
     def rows(self, width: int) -> int:

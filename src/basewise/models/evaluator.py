@@ -61,10 +61,10 @@ class Evaluator:
         self.undecided = model.precision != "full"
         self.comparison: Comparison | None = None
         self._full = model
-        # What other networks take is not known: they are given what they are asked for.
+        # How long rows other networks take is not known, unless they say so.
         own = isinstance(model.network, Network | OneHotNetwork)
         self._longest = model.longest if own else model.longest or 0
-        self._mixed = False
+        self._stepped = False  # whether rows of few widths are made of what is asked for now
         if self.undecided and question is not None:
             self.comparison = known(model.network, self._key)
             if self.comparison is not None:
@@ -80,7 +80,9 @@ class Evaluator:
             self.decide(asked)
         found = [np.empty((len(wishes), board.draws)) for board, wishes in asked]
         order = sorted(range(len(asked)), key=lambda i: asked[i][0].width)
-        self._mixed = self.model.pads and len({board.width for board, _ in asked}) > 1
+        widths = {board.width for board, _ in asked}
+        fewer = {few_widths(width, self._longest) for width in widths}
+        self._stepped = self.model.pads and len(fewer) < len(widths)
         with borrowed(self.model.network):
             queue = [_Piece(i, 0, found[i].size) for i in order if found[i].size]
             while queue:
@@ -156,7 +158,7 @@ class Evaluator:
         queue: list[_Piece],
     ) -> list[_Piece]:
         """Evaluate as much of the queue as fits one batch; return what is left."""
-        enough = self.size.enough if self._mixed else 0
+        enough = self.size.enough if self.model.pads else 0
         widths = (self._padded(asked[piece.board][0].width) for piece in queue)
         rows = _fitting(queue, widths, self.size.tokens, enough)
         taken, rest = _split(queue, rows)
@@ -166,7 +168,7 @@ class Evaluator:
 
     def _padded(self, width: int) -> int:
         """How wide rows of a board become."""
-        return few_widths(width, self._longest) if self._mixed else width
+        return few_widths(width, self._longest) if self._stepped else width
 
     def _fill(
         self,
@@ -184,7 +186,7 @@ class Evaluator:
         """The target, (n,), at the rows of all pieces."""
         wanted = [block for i, start, stop in taken for block in _blocks(*asked[i], start, stop)]
         parts = [board.rows(wishes, self.model) for board, wishes in wanted]
-        batch = join(parts, self.model.tokenizer.pad_id, self._longest, self._mixed)
+        batch = join(parts, self.model.tokenizer.pad_id, self._longest, self._stepped)
         if self.target.where is not None:
             spans = [each for board, wishes in wanted for each in board.spans(wishes, self.model)]
             weights = self.model.weights(self.target, spans, batch.ids.shape[1])

@@ -2,7 +2,7 @@
 
 glibc gives blocks of megabytes back to the system when they are freed, and the system zeroes
 them again for the next layer. With two threads that costs a fifth of a training step, and up to a
-quarter of explaining, in some processes and not in others: it depends on what lies above.
+quarter of explaining, in some processes and not in others: blocks go back from the heap's end.
 """
 
 from __future__ import annotations
