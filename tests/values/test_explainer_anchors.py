@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import basewise as bw
-from basewise.errors import CapabilityError
+from basewise.errors import CapabilityError, ConfigError
 from basewise.explainers import EXPLAINERS
 from basewise.explainers.anchors import bounds, carried_by, exploration
 from basewise.explainers.game import play_one
@@ -172,3 +172,11 @@ def test_draws_of_a_masking_count_by_their_share() -> None:
     )
     np.testing.assert_array_equal(a.scores, [0, 1, 1, 0, 0])
     assert a.evaluations == 7 * 32
+
+
+def test_a_budget_too_small_for_one_rule_is_refused() -> None:
+    with pytest.raises(
+        ConfigError,
+        match=r"Anchors: evaluations = 50 are fewer than samples = 500, .*; give more evaluations",
+    ):
+        EXPLAINERS.build({"type": "anchors", "evaluations": 50})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy.special import entr, rel_entr
 
 from basewise.explainers.count import Count, at_most
@@ -56,7 +56,8 @@ class Anchors(Perturbation):
     batch : int
         Samples drawn at once where more are needed.
     evaluations : int
-        Samples after which the search ends.
+        Samples after which the search draws no more, at least `samples`: what it draws at once is
+        finished.
     """
 
     kind: ClassVar[Kind] = "rule"
@@ -69,6 +70,15 @@ class Anchors(Perturbation):
     samples: Annotated[int, Field(ge=2)] = 500
     batch: Annotated[int, Field(ge=1)] = 100
     evaluations: Annotated[int, Field(ge=2)] = 20_000
+
+    @model_validator(mode="after")
+    def _enough_for_one_rule(self) -> Anchors:
+        if self.evaluations < self.samples:
+            raise ValueError(
+                f"evaluations = {self.evaluations} are fewer than samples = {self.samples}, which "
+                "are drawn before any rule can be compared; give more evaluations or fewer samples"
+            )
+        return self
 
     def explain(
         self,
