@@ -39,6 +39,7 @@ _PUBLIC = {
     "prune_bpe": "basewise.tokenize.pruning",
     "rank_tokens": "basewise.evaluate.ranking",
     "read": "basewise.data",
+    "read_attributions": "basewise.store",
 }
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "prune_bpe",
     "rank_tokens",
     "read",
+    "read_attributions",
 ]
 
 
