@@ -290,8 +290,13 @@ def test_an_unknown_label_is_refused_with_the_known(name: str) -> None:
 
 
 def test_an_empty_sequence_is_refused_by_its_id(name: str) -> None:
-    with pytest.raises(DataError, match=r"'nothing'.* 0 bases"):
-        explained(kmer_bert(), [*records(), bw.Record("nothing", "")], built(name))
+    some = [*records(), bw.Record("nothing", "")]
+    said = r"^Record 'nothing' has 0 bases, so there is nothing to read in it; leave it out\.$"
+    for model in (kmer_bert(), tiny_cnn()):
+        with pytest.raises(DataError, match=said):
+            explained(model, some, built(name))
+        with pytest.raises(DataError, match=said):
+            model.predict(some)
 
 
 def test_a_sequence_too_long_for_the_model_is_refused_by_its_id(name: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from basewise.errors import CapabilityError, DataError
+from basewise.models.batch import check_bases
 from basewise.registry import component
 from basewise.types import Floats, Ints, Kind, Record, Tokens
 
@@ -174,7 +175,8 @@ def disjoint(units: Ints, record: Record) -> Ints:
 
 def tokens_of(model: Model, record: Record) -> Tokens:
     """The record's tokens; what is wrong with its sequence is said with its id."""
-    if record.sequence and not record.sequence.strip("Nn"):
+    check_bases(record)
+    if not record.sequence.strip("Nn"):
         raise DataError(
             f"Record {record.id!r} has no base that is known ({len(record.sequence)} N), so there "
             "is nothing to explain; leave it out."

@@ -14,7 +14,7 @@ from basewise.errors import DataError
 from basewise.sequence.alphabet import ILLEGAL, LETTERS, encode
 from basewise.types import Codes, Ints, Record
 
-__all__ = ["Batch", "borrowed", "by_length", "evaluating", "few_widths", "join"]
+__all__ = ["Batch", "borrowed", "by_length", "check_bases", "evaluating", "few_widths", "join"]
 
 STEP = 8  # columns
 
@@ -85,15 +85,31 @@ def join(
     return Batch(ids, torch.arange(width, device=ids.device) < lengths.to(ids.device)[:, None])
 
 
+def check_bases(record: Record) -> None:
+    """Refuse a record without any base.
+
+    Raises
+    ------
+    DataError
+        Naming the record.
+    """
+    if not record.sequence:
+        raise DataError(
+            f"Record {record.id!r} has 0 bases, so there is nothing to read in it; leave it out."
+        )
+
+
 def by_length(records: Sequence[Record]) -> list[tuple[Ints, Codes]]:
     """Rows and codes (m, b) of the records of each length, shortest first.
 
     Raises
     ------
     DataError
-        Naming the first record with a letter that is none of `ACGTN`.
+        Naming the first record without bases, or with a letter that is none of `ACGTN`.
     """
     lengths = np.array([len(record.sequence) for record in records])
+    if len(records):
+        check_bases(records[lengths.argmin()])
     found = []
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)

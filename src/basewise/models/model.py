@@ -457,7 +457,7 @@ class Model:
         Raises
         ------
         DataError
-            If a record is longer than the network takes.
+            If a record has no bases, or is longer than the network takes.
         CapabilityError
             If the model is a language model, or lacks its tokenizer.
         """
@@ -485,7 +485,7 @@ class Model:
         Raises
         ------
         DataError
-            If a record is longer than the network takes.
+            If a record has no bases, or is longer than the network takes.
         CapabilityError
             If the network does not label tokens.
         """
