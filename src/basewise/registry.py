@@ -145,12 +145,16 @@ class Registry:
                 f"A table for a {self.kind} needs the key 'type'; one of {', '.join(self.names())}."
             )
         name = settings.pop("type")
+        made = self.get(name)
         try:
-            return self.get(name)(**settings)
+            return made(**settings)
         except ConfigError as error:
             if isinstance(error, UnknownName):
                 raise
-            raise type(error)(f"{self.kind} {name!r}: {error}") from None
+            # A component speaks of its class; who wrote the table knows its name.
+            said = str(error).removeprefix(made.__name__)
+            said = said if said.startswith((": ", " has no setting ")) else f": {error}"
+            raise type(error)(f"{self.kind} {name!r}{said}") from None
 
     @staticmethod
     def names_it(component: Any) -> bool:

@@ -105,7 +105,7 @@ def test_tasks_are_drawn_when_there_is_room_for_them() -> None:
 
 
 def test_a_setting_that_a_backend_lacks_is_refused() -> None:
-    with pytest.raises(ConfigError, match="Local has no setting 'workers'"):
+    with pytest.raises(ConfigError, match=r"^backend 'local' has no setting 'workers'"):
         BACKENDS.build({"type": "local", "workers": 2})
 
 

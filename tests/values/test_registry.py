@@ -48,6 +48,22 @@ def test_a_table_builds_from_a_name_a_table_or_the_thing_itself():
         MASKINGS.build({"draws": 3})
 
 
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"evals": 9}, r"^explainer 'lime' has no setting 'evals'\."),
+        ({"samples": 1}, r"^explainer 'lime': samples = 1: input should be greater than or equal"),
+        (
+            {"masking": {"type": "n", "draw": 3}},
+            r"^explainer 'lime': masking = .*: masking 'n' has no setting 'draw'\.",
+        ),
+    ],
+)
+def test_a_table_is_refused_by_the_name_it_gives(table, message):
+    with pytest.raises(ConfigError, match=message):
+        EXPLAINERS.build({"type": "lime"} | table)
+
+
 def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(UnknownName, match="Did you mean 'kernel_shap'"):
         EXPLAINERS.build("kernelshap")

@@ -68,7 +68,7 @@ def test_a_lock_holds_the_models_and_gives_them_again() -> None:
         ({"network": [1, 2]}, r"grid: network is given in the table too \(\{\}\)"),
         ({"network.b": ["/"]}, "names are letters, digits, '-', '_' and '.'."),
         ({"type.b": [1]}, "grid: type.b, but type = 'cnn' is no table."),
-        ({"chanels": [1]}, "Cnn has no setting 'chanels'"),
+        ({"chanels": [1]}, "'cnn' has no setting 'chanels'"),
     ],
 )
 def test_what_is_no_grid(grid: Any, said: str) -> None:
