@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -272,8 +275,15 @@ def test_n_is_a_quarter_of_each_base_on_one_hot_networks() -> None:
 
 
 def test_a_token_that_is_not_there_is_refused() -> None:
-    with pytest.raises(CapabilityError, match=r"no mask token; use token='n' or another reference"):
+    said = (
+        r"no mask token; use the token n, --set 'reference=(.*)' \(in Python reference=(.*)\), or r"
+    )
+    with pytest.raises(CapabilityError, match=said) as caught:
         ask(Square(), "CAGAT", reference="token")
+    advised = re.search(said, str(caught.value))
+    table, called = tomllib.loads(f"of = {advised[1]}")["of"], ast.literal_eval(advised[2])
+    assert table == called
+    assert np.isfinite(ask(Square(), "CAGAT", reference=called).scores).all()
 
 
 @pytest.mark.parametrize("name", REFERENCES.names())

@@ -174,7 +174,7 @@ class TokenReference:
             if ids.shape[1] != len(tokens):
                 raise CapabilityError(
                     "A sequence of N has other tokens than the sequence itself under this "
-                    "tokenizer; use token='mask'."
+                    "tokenizer; use reference='token', which is the mask token, or 'zero'."
                 )
         else:
             token_id = {
@@ -184,8 +184,9 @@ class TokenReference:
             }[self.token]
             if token_id is None:
                 raise CapabilityError(
-                    f"This model's tokenizer has no {self.token} token; use token='n' or "
-                    "another reference ('zero', 'uniform', 'shuffled')."
+                    f"This model's tokenizer has no {self.token} token; use the token n, --set "
+                    """'reference={type="token",token="n"}' (in Python reference={"type": """
+                    """"token", "token": "n"}), or reference='zero'."""
                 )
             ids = np.full((1, len(tokens)), token_id)
         batch = Batch(torch.from_numpy(np.ascontiguousarray(ids)).to(x.device), None)
