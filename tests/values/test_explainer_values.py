@@ -12,6 +12,7 @@ from torch import nn
 import basewise as bw
 from basewise.errors import CapabilityError, ConfigError, DataError
 from basewise.explainers import EXPLAINERS
+from basewise.explainers.count import costs
 from basewise.explainers.game import play_one
 from basewise.explainers.path import nodes, refinement
 from basewise.types import Bools, Floats
@@ -163,6 +164,27 @@ def test_an_order_that_does_not_fit_is_refused() -> None:
 def test_exact_shapley_refuses_to_enumerate_a_sequence() -> None:
     with pytest.raises(CapabilityError, match=r"at most 16 units; this sequence has 17\. Use"):
         game("exact_shapley", value=lambda z: z.sum(1), u=17)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("exact_shapley", {}),
+        ("permutation_shap", {"evaluations": 30}),
+        ("leverage_shap", {"evaluations": 50}),
+    ],
+)
+def test_a_budget_is_refused_by_the_record_that_needs_most(
+    name: str, settings: dict[str, int]
+) -> None:
+    some = [bw.Record(f"r{b}", "A" * b) for b in (4, 18, 23, 20)]
+    said = "^Record 'r23': .*23"
+    with pytest.raises((ConfigError, CapabilityError), match=said):
+        bw.explain(count("A"), some, name, "score", **settings)
+    with pytest.raises((ConfigError, CapabilityError), match=said):
+        costs(EXPLAINERS.build({"type": name} | settings), count("A"), some)
+    with pytest.raises((ConfigError, CapabilityError), match=r"^Record 'r18': .*18"):
+        bw.explain(count("A"), some[1:2], name, "score", **settings)
 
 
 # ------------------------------------------------------------------------------ on sequences

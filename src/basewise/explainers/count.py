@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["Count", "at_most", "exactly"]
+if TYPE_CHECKING:
+    from basewise.models.model import Model
+    from basewise.types import Record
+
+__all__ = ["Costed", "Count", "at_most", "costs", "exactly"]
 
 
 @dataclass(frozen=True)
@@ -44,3 +49,25 @@ def exactly(number: int) -> Count:
 def at_most(number: int) -> Count:
     """An upper bound."""
     return Count(number, False)
+
+
+class Costed(Protocol):
+    """Says what it costs: every explainer."""
+
+    def cost(self, model: Model, record: Record) -> Count: ...
+
+
+def costs(explainer: Costed, model: Model, records: Sequence[Record]) -> list[Count]:
+    """What explaining each record will cost.
+
+    The longest is asked for first: it needs the largest budget, so who gives what a refusal asks
+    for is not refused again.
+
+    Raises
+    ------
+    BasewiseError
+        As explaining the records would.
+    """
+    if records:
+        explainer.cost(model, max(records, key=len))
+    return [explainer.cost(model, record) for record in records]

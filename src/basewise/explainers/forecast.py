@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from basewise.explainers.count import Count
+from basewise.explainers.count import Costed, Count, costs
 from basewise.explainers.regions import explain_in_place, regions_of
 from basewise.models.batch_size import Work
 from basewise.store import attribution_bytes
@@ -32,14 +32,12 @@ STORED = 20.0  # bytes per base where the trial saw no record to its end: score,
 FILE = 12_000  # bytes of a file beside its records
 
 
-class Costed(Protocol):
+class Explainer(Costed, Protocol):
     """What can be forecast: every explainer."""
 
     def explain(
         self, model: Model, records: Sequence[Record], target: Target, seed: int
     ) -> list[Attribution]: ...
-
-    def cost(self, model: Model, record: Record) -> Count: ...
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Forecast:
 
 
 def forecast(
-    explainer: Costed,
+    explainer: Explainer,
     model: Model,
     records: Sequence[Record],
     target: Target,
@@ -103,7 +101,7 @@ def forecast(
     places = regions_of(model, records, target)
     records = [record for record, each in zip(records, places, strict=True) for _ in each]
     target = replace(target, where=None)  # reading another place costs the same
-    counts = [explainer.cost(model, record) for record in records]
+    counts = costs(explainer, model, records)
     lengths = np.array([len(record.sequence) for record in records])
     middle = np.argsort(lengths, kind="stable")
     first = max((len(middle) - MOST) // 2, 0)
@@ -136,7 +134,7 @@ class _Seen:
 
 
 def _trial(
-    explainer: Costed,
+    explainer: Explainer,
     model: Model,
     records: Sequence[Record],
     target: Target,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 from pydantic import PlainValidator
 
+from basewise.errors import CapabilityError, ConfigError
 from basewise.explainers import MASKINGS, UNITS
 from basewise.explainers.count import Count
 from basewise.explainers.game import Estimate, Game, Play, error_of_draws, first_moves, play
@@ -63,8 +64,15 @@ class Perturbation(ABC):
 
     def cost(self, model: Model, record: Record) -> Count:
         """How many evaluations explaining a record will take; refuses as `explain` does."""
-        units = cut(self.units, record, tokens_of(model, record)).n_units
-        return self.coalitions(units).times(self.masking.draws)
+        units = cut(self.units, record, tokens_of(model, record))
+        return self._count(record, units).times(self.masking.draws)
+
+    def _count(self, record: Record, units: Cut) -> Count:
+        """How many coalitions of a record; a refusal says of which."""
+        try:
+            return self.coalitions(units.n_units)
+        except (ConfigError, CapabilityError) as error:
+            raise type(error)(f"Record {record.id!r}: {error}") from None
 
     def explain(
         self,
@@ -86,10 +94,13 @@ class Perturbation(ABC):
                 rng = random_numbers(seed, record.id, Registry.name_of(self))
                 tokens = tokens_of(model, record)
                 units = cut(self.units, record, tokens)
+                self._count(record, units)
                 board = self.masking.switchboard(record, tokens, units.spans, model, rng)
                 seats[i] = _Seat(units, board.shifts, partial(self._estimator, rng))
                 yield i, Grouped(board, units.unit) if units.rest else board, seats[i].estimator()
 
+        if len(records) > 1:
+            self.cost(model, max(records, key=len))  # it needs the largest budget
         settings = settings_of(self)
         evaluator = Evaluator(model, target, f"{Registry.name_of(self)} {settings}")
         if evaluator.undecided and records:
