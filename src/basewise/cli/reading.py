@@ -27,7 +27,12 @@ class OnError(StrEnum):
 
 
 OnErrorOption = Annotated[
-    OnError, typer.Option("--on-error", help="Stop at bad rows, or skip them, counted and shown.")
+    OnError,
+    typer.Option(
+        "--on-error",
+        help="Rows that cannot be read: stop at them, or skip them, counted and shown. What is "
+        "read and cannot be used, such as N alone, stops the command either way.",
+    ),
 ]
 
 
