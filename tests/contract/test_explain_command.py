@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import signal
 import sys
@@ -17,6 +18,7 @@ import torch
 import basewise as bw
 from basewise import store
 from basewise.cli import main
+from basewise.errors import ConfigError, DataError
 from basewise.explainers import shards
 from basewise.models.base_cnn import BaseCnn, BaseCnnConfig
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
@@ -43,8 +45,13 @@ def explain(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Any:
     """Run the command with three records in a part."""
     monkeypatch.setattr(shards, "MOST", 3)
 
-    def run(out: Path, *more: object, model: object = home / "model") -> SimpleNamespace:
-        command = ["explain", home / "seqs.fa", "--model", model, "--target", "yes", "-o", out]
+    def run(
+        out: Path,
+        *more: object,
+        model: object = home / "model",
+        sequences: object = home / "seqs.fa",
+    ) -> SimpleNamespace:
+        command = ["explain", sequences, "--model", model, "--target", "yes", "-o", out]
         command += ["--explainer", "occlusion", *more]
         monkeypatch.setattr(sys, "argv", ["basewise", *map(str, command)])
         before = signal.getsignal(signal.SIGINT)
@@ -183,6 +190,74 @@ def test_a_picture_of_every_record(explain: Any, tmp_path: Path, ending: str) ->
             path.unlink()
 
 
+# ------------------------------------------------------------------------------ refusals
+
+
+def test_a_refused_reference_is_followed_by_one_that_works_and_nothing_is_left(
+    explain: Any, home: Path, tmp_path: Path
+) -> None:
+    gradients = ("--explainer", "integrated_gradients", "--set")
+    done = explain(tmp_path / "a.parquet", *gradients, "reference=token")
+    said = " ".join(done.err.split())
+    assert done.code == 2
+    assert not list(tmp_path.iterdir())
+    (advice,) = re.findall(r"--set '(reference=[^']*)'", said)
+    done = explain(tmp_path / "a.parquet", *gradients, advice)
+    assert done.code == 0, done.err
+    (called,) = re.findall(r"in Python reference=(\{.*?\})", said)
+    model, some = bw.Model.load(home / "model"), bw.read(home / "seqs.fa")
+    found = bw.explain(
+        model, some, "integrated_gradients", "yes", reference=ast.literal_eval(called)
+    )
+    written = read_attributions(tmp_path / "a.parquet")[0].scores
+    np.testing.assert_allclose(found[0].scores, written, atol=1e-5)
+
+
+def test_a_refusal_keeps_parts_that_are_done(
+    explain: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, run = tmp_path / "a.parquet", shards.Shard.run
+
+    def refusing(shard: shards.Shard) -> bytes:
+        if shard.place.name == "part-00001.parquet":
+            raise DataError("not this one.")
+        return run(shard)
+
+    monkeypatch.setattr(shards.Shard, "run", refusing)
+    done = explain(out)
+    assert (done.code, "not this one." in done.err) == (2, True)
+    assert [path.name for path in tmp_path.rglob("part-*")] == ["part-00000.parquet"]
+
+
+def test_too_small_a_budget_is_said_of_the_record_that_needs_most(
+    explain: Any, home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mixed.fa").write_text(f">short\n{'ACGT' * 5}\n>long\n{'ACGT' * 6}\n")
+    some = bw.read(tmp_path / "mixed.fa")
+    said = "Record 'long': leverage_shap: evaluations = 20 is too few for 24 units; at least 72 are"
+    with pytest.raises(ConfigError, match=f"^{said}"):
+        bw.explain(bw.Model.load(home / "model"), some, "leverage_shap", "yes", evaluations=20)
+    for check in ((), ("--check",)):
+        out = tmp_path / "out" / "a.parquet"
+        budget = ("--explainer", "leverage_shap", "--set", "evaluations=20", *check)
+        done = explain(out, *budget, sequences=tmp_path / "mixed.fa")
+        assert (done.code, said in " ".join(done.err.split())) == (2, True), done.err
+        assert not out.parent.exists() or not list(out.parent.iterdir())
+
+
+def test_skipping_is_of_rows_that_cannot_be_read_and_the_help_says_so(
+    explain: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "n.fa").write_text(f">known\n{'ACGT' * 5}\n>hidden\n{'N' * 20}\n")
+    out = tmp_path / "a.parquet"
+    done = explain(out, "--on-error", "skip", sequences=tmp_path / "n.fa")
+    assert (done.code, "Record 'hidden' has no base that is known" in done.err) == (2, True)
+    said = explain(out, "--help").out
+    assert "Rows that cannot be read: stop at them, or skip them" in " ".join(
+        said.replace("│", " ").split()
+    )
+
+
 # ------------------------------------------------------------------------------ regions of bases
 
 
@@ -201,6 +276,21 @@ def test_each_predicted_region_of_a_model_of_bases(
     assert f"{42 * N}" in done.out  # each base, and both ends
     explain(out, "--where", "3-5", "--overwrite", model=home / "bases")
     assert {a.target for a in read_attributions(out)} == {bw.Target("yes", where=(3, 5))}
+
+
+def test_records_without_a_predicted_region_are_counted(
+    explain: Any, bases: bw.Model, home: Path, tmp_path: Path
+) -> None:
+    odds = [np.diff(np.log(found))[:, 0].max() for found in bases.predict_bases(read_all(home))]
+    bases.network.out.bias.data[1] -= np.sort(odds)[2:4].mean()  # three of seven have none
+    bases.save(tmp_path / "model")
+    done = explain(tmp_path / "a.parquet", "--where", "predicted", model=tmp_path / "model")
+    said = f"3 of {N} records have no predicted region of yes and are left out."
+    assert said in done.err.splitlines(), done.err
+    found = read_attributions(tmp_path / "a.parquet")
+    assert len({one.record_id for one in found}) == N - 3
+    done = explain(tmp_path / "b.parquet", "--where", "3-5", model=tmp_path / "model")
+    assert (done.code, "left out" in done.err) == (0, False)
 
 
 @pytest.mark.parametrize(

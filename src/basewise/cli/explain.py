@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,8 +88,9 @@ def explain(
 
     from basewise.cli.progress import Terminal
     from basewise.drawing import check_format
-    from basewise.errors import ConfigError
+    from basewise.errors import CapabilityError, ConfigError
     from basewise.explainers import EXPLAINERS
+    from basewise.explainers.count import costs
     from basewise.explainers.parts import part_of, pieces
     from basewise.explainers.regions import check_some, regions_of
     from basewise.explainers.shards import RULE, Shard, cut, cut_once
@@ -126,19 +128,24 @@ def explain(
     weights = files_digest(source)
     asked = (explainer, settings_of(built), contents(built), str(read_as), weights)
     mark = fingerprint("explain", *asked, digest(records), seed, RULE, precision.value)
-    parts = out.with_name(f"{out.name}.parts")
+    parts, terminal = out.with_name(f"{out.name}.parts"), Terminal()
     if mark_of(out) == mark:
-        Terminal().note(f"{out} holds all of this already.")
+        terminal.note(f"{out} holds all of this already.")
     elif out.exists() and not overwrite:
         raise ConfigError(
             f"-o {out} is there and holds something else; give another name, or --overwrite."
         )
     else:
-        with Terminal().step(f"explain {read_as}", None) as bar:
+        with terminal.step(f"explain {read_as}", None) as bar:
             places = regions_of(loaded, records, read_as)
             check_some([each for targets in places for each in targets], records, read_as)
-            counted = zip(records, places, strict=True)
-            left = {r.id: [built.cost(loaded, r).number] * len(each) for r, each in counted}
+            if none := sum(not targets for targets in places):
+                terminal.note(
+                    f"{none} of {len(records)} records have no {read_as.where} region of "
+                    f"{read_as.label} and are left out."
+                )
+            counted = zip(records, costs(built, loaded, records), places, strict=True)
+            left = {r.id: [cost.number] * len(each) for r, cost, each in counted}
             progress, folder = _Progress(bar, left), parts / mark
             device = loaded.device.type
             cuts = cut_once(folder, built, lambda: loaded, records, device)
@@ -157,7 +164,11 @@ def explain(
                 )
                 for i, some in enumerate(pieces(records, cuts))
             ]
-            _make(shards, [each.work for each in cuts], progress)
+            try:
+                _make(shards, [each.work for each in cuts], progress)
+            except CapabilityError:
+                _forget(folder)
+                raise
             paths = [shard.place for shard in shards]
             join_attributions(out, paths, mark)
     shutil.rmtree(parts, ignore_errors=True)
@@ -185,6 +196,17 @@ def _make(shards: list[Shard], works: list[int], progress: _Progress) -> None:
                 raise (ShardError if outcome.lost else CapabilityError)(outcome.error)
             write_bytes(shards[i].place, outcome)
             progress.made(read_attributions(shards[i].place))
+
+
+def _forget(folder: Path) -> None:
+    """Take away the folder of the parts of a run that was refused before any was finished."""
+    import shutil
+
+    if any(folder.glob("part-*")):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # it holds parts of other runs
+        folder.parent.rmdir()
 
 
 class _Progress:
