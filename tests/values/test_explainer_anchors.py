@@ -177,6 +177,6 @@ def test_draws_of_a_masking_count_by_their_share() -> None:
 def test_a_budget_too_small_for_one_rule_is_refused() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"'anchors': evaluations = 50 are fewer than samples = 500, .*; give more evaluations",
+        match=r"'anchors': evaluations = 50 are fewer than samples = 500, .*; give more",
     ):
         EXPLAINERS.build({"type": "anchors", "evaluations": 50})

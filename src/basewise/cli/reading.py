@@ -30,8 +30,8 @@ OnErrorOption = Annotated[
     OnError,
     typer.Option(
         "--on-error",
-        help="Rows that cannot be read: stop at them, or skip them, counted and shown. What is "
-        "read and cannot be used, such as N alone, stops the command either way.",
+        help="Rows that cannot be read: stop at them, or skip them, counted and shown. "
+        "A record that is read is never skipped: one that then cannot be used stops the command.",
     ),
 ]
 
