@@ -109,7 +109,7 @@ def by_length(records: Sequence[Record]) -> list[tuple[Ints, Codes]]:
     """
     lengths = np.array([len(record.sequence) for record in records])
     if len(records):
-        check_bases(records[lengths.argmin()])
+        check_bases(records[int(lengths.argmin())])
     found = []
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
