@@ -190,6 +190,21 @@ def test_a_picture_of_every_record(explain: Any, tmp_path: Path, ending: str) ->
             path.unlink()
 
 
+def test_pictures_of_something_else_are_kept(explain: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "1-r0.svg").write_text("another")
+    given = (tmp_path / "a.parquet", "--picture", folder)
+    done = explain(*given)
+    assert done.code == 2
+    assert re.search(r"holds pictures already; give another folder, or --overwrite", done.err)
+    assert len(done.err.strip().splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+    assert (folder / "1-r0.svg").read_text() == "another"
+    assert explain(*given, "--overwrite").code == 0
+    assert (folder / "1-r0.svg").read_text() != "another"
+
+
 # ------------------------------------------------------------------------------ refusals
 
 

@@ -135,6 +135,10 @@ def explain(
         raise ConfigError(
             f"-o {out} is there and holds something else; give another name, or --overwrite."
         )
+    elif picture and not overwrite and any(picture.glob(f"*.{picture_format}")):
+        raise ConfigError(
+            f"--picture {picture} holds pictures already; give another folder, or --overwrite."
+        )
     else:
         with terminal.step(f"explain {read_as}", None) as bar:
             places = regions_of(loaded, records, read_as)
