@@ -136,11 +136,8 @@ def draw(
     if kind == "logo" or (kind is None and all(a.of_bases for a in found)):
         drawing = logo_of(found, names=names, tss=tss, truth=truth, hits=hits, width=width or 100)
     else:
-        panels = [
-            heat.Panel(name, a.spans, a.scores, a.per_base(), a.told)
-            for name, a in zip(_names(found, names), found, strict=True)
-        ]
-        unit = str(found[0].target)
+        unit = str(next((a.target for a in found if a.kind != "rule"), found[0].target))
+        panels = [a.panel(name, unit) for name, a in zip(_names(found, names), found, strict=True)]
         drawing = heat.heat_map(found[0].sequence, panels, unit, tss=tss, width=width or 1800)
     return Picture(file_of(drawing))
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from basewise.errors import ConfigError, UnknownName
+
+if TYPE_CHECKING:
+    from basewise.picture.heat import Panel
 
 __all__ = [
     "BACKGROUND",
@@ -282,22 +285,44 @@ class Attribution:
         """What the scores add up to, and how far they miss it, for a reader."""
         from basewise.picture.words import gap, number
 
+        if self.kind == "rule":
+            return self._told_of_rule()
         said = f"output {number(self.output)}"
         if not np.isnan(self.baseline):
             said += f", baseline {number(self.baseline)}"
         return f"{said}, gap {gap(self.gap)}" if self.kind == "additive" else said
 
+    def _told_of_rule(self) -> str:
+        """What a rule keeps, how surely, and whether it is one."""
+        from basewise.picture.words import number
+
+        kept = self.target.label if self.output > 0 else f"not {self.target.label}"
+        said = [f"{name} {number(self.extras[name])}" for name in ("precision", "coverage")
+                if name in self.extras]  # fmt: skip
+        if self.extras.get("enough") == 0:
+            said.append("no rule was found within the budget, this is the most precise")
+        return "; ".join([f"a rule that keeps the prediction {kept}", *said])
+
+    def panel(self, name: str, unit: str) -> Panel:
+        """A row of a heat map whose scores are of this unit."""
+        from basewise.picture.heat import Panel
+
+        if self.kind == "rule":
+            legend = "1 in the rule, 0 outside of it"
+        else:
+            legend = f"scores for the {self.target}" if str(self.target) != unit else ""
+        return Panel(name, self.spans, self.scores, self.per_base(), self.told, legend)
+
     def _repr_html_(self) -> str:
         """What a notebook shows: a logo of bases, a heat map of longer units."""
-        from basewise.picture.heat import Panel, heat_map
+        from basewise.picture.heat import heat_map
         from basewise.picture.logo import Track, logo
         from basewise.picture.svg import framed
 
         name, unit = f"{self.record_id}, {self.method.replace('_', ' ')}", str(self.target)
         if self.of_bases:
             return framed(logo(self.sequence, [Track(name, self.per_base(), self.told)], unit))
-        panel = Panel(name, self.spans, self.scores, self.per_base(), self.told)
-        return framed(heat_map(self.sequence, [panel], unit))
+        return framed(heat_map(self.sequence, [self.panel(name, unit)], unit))
 
     def __repr__(self) -> str:
         return (

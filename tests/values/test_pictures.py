@@ -266,3 +266,29 @@ def test_two_pictures_on_a_page_share_no_ids() -> None:
     ids = [re.findall(r' id="([^"]+)"', bw.draw(a).svg) for a in (TOKENS, other)]
     assert ids[0]
     assert not set(ids[0]) & set(ids[1])
+
+
+def test_a_rule_is_captioned_as_what_it_is() -> None:
+    """Beside scores of log-odds, it says what it keeps, how surely, and what its colours mean."""
+    model = bw.Model.from_callable(
+        lambda some: [(0.1, 0.9) if "TATAAA" in s else (0.9, 0.1) for s in some],
+        ["no", "yes"],
+        outputs="probabilities",
+    )
+    settings: dict[str, Any] = {"units": {"type": "windows", "size": 6}}
+    with_box = bw.Record("box", "GGCCGGTATAAAGGCCGGCCGGCC")
+    found = [
+        bw.explain(model, [with_box], name, "yes", **settings)[0]
+        for name in ("occlusion", "anchors")
+    ]
+    for order in (found, found[::-1]):
+        text = bw.draw(order).svg
+        assert text.count("score for the log-odds of yes") == 1
+        assert text.count("1 in the rule, 0 outside of it") == 1
+        assert "a rule that keeps the prediction yes; precision 1.00; coverage" in text
+        assert "top of yes" not in text
+    without = bw.Record("none", "GGCCGGTTTTTTGGCC")
+    (kept,) = bw.explain(model, [without], "anchors", "yes", **settings)
+    assert kept.told.startswith("a rule that keeps the prediction not yes; precision 1.00")
+    missed = replace(kept, extras={**kept.extras, "enough": 0.0})
+    assert missed.told.endswith("no rule was found within the budget, this is the most precise")

@@ -42,6 +42,8 @@ class Panel(NamedTuple):
         The same scores on bases.
     told : str
         What the scores add up to, beside the name.
+    legend : str
+        What the colours mean, where they are no scores of the map's unit.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Panel(NamedTuple):
     scores: Floats
     bases: Floats
     told: str = ""
+    legend: str = ""
 
 
 def heat_map(
@@ -97,7 +100,7 @@ def heat_map(
         scale = _Scale(scores)
         out += [grid.numbers(y), grid.boxes(sequence, spans, scores, scale, y)]
         y += grid.rows * _ROW
-        bar = scale.legend(f"scale{i}", unit, y + 4)
+        bar = scale.legend(f"scale{i}", panel.legend or scale.meaning(unit), y + 4)
         defs.append(bar[0])
         out.append(bar[1])
         y += _LEGEND + _GAP
@@ -137,8 +140,11 @@ class _Scale:
     def share(self, score: float) -> float:
         return score / self.most
 
-    def legend(self, id: str, unit: str, y: float) -> tuple[str, str]:
-        """A gradient's definition, and the bar with its ends, zero and unit."""
+    def meaning(self, unit: str) -> str:
+        return f"blue lowers, orange raises the {unit}" if self.signed else f"score for the {unit}"
+
+    def legend(self, id: str, says: str, y: float) -> tuple[str, str]:
+        """A gradient's definition, and the bar with its ends, zero and meaning."""
         ends = [-1.0, 0.0, 1.0] if self.signed else [0.0, 1.0]
         wide, high = 240, 10
         stops = "".join(
@@ -151,7 +157,6 @@ class _Scale:
             f"{_said(share * self.most)}</text>"
             for i, share in enumerate(ends)
         )
-        says = f"blue lowers, orange raises the {unit}" if self.signed else f"score for the {unit}"
         bar = (
             f'<rect x="{LEFT}" y="{y:.1f}" width="{wide}" height="{high}" rx="2" '
             f'fill="url(#{id})" style="stroke:{MUTED};stroke-width:.5"/>{labels}'
