@@ -49,6 +49,7 @@ samples = 40
 [explainers.anchors]
 units = { type = "windows", size = 50 }
 masking = "shuffled"
+samples = 40
 evaluations = 40
 
 [explainers.integrated_gradients]

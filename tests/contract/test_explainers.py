@@ -338,7 +338,8 @@ def test_a_special_token_the_model_lacks_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", PERTURBING)
 def test_overlapping_units_are_refused(name: str) -> None:
-    with pytest.raises(CapabilityError, match=r"tokens of 'r0' overlap .* use units='bases'"):
+    """By the longest record, which is asked first."""
+    with pytest.raises(CapabilityError, match=r"tokens of 'r2' overlap .* use units='bases'"):
         explained(kmer_bert(), records(), built(name, units="tokens"))
 
 
