@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,6 +42,24 @@ def test_a_copy_in_few_bits_holds_the_same_weights() -> None:
         for name, weight in model.network.state_dict().items():
             assert torch.equal(weight, before[name])  # the network itself is left alone
         assert not any(p.requires_grad for p in half.parameters())
+
+
+def test_copies_share_one_place_and_are_as_the_network_is_when_they_are_made() -> None:
+    network: Any = tiny_cnn().network
+    weight = next(network.parameters())
+    with torch.inference_mode():  # as within an explanation
+        first: Any = halved(network)
+    weight.data.mul_(3.0)  # which no version counts
+    second: Any = halved(network)
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert a.data_ptr() == b.data_ptr()
+    assert torch.equal(next(second.parameters()), weight.bfloat16())
+    weight.data = torch.zeros(weight.shape[0], 2)  # nor does it fit any more
+    assert torch.equal(next(iter(halved(network).parameters())), weight.bfloat16())  # type: ignore[union-attr]
+    place = weakref.ref(precision._FEW[weight])
+    del weight, network, first, second
+    gc.collect()
+    assert place() is None
 
 
 def test_foreign_and_double_networks_are_not_copied() -> None:
@@ -143,20 +163,31 @@ def rows_seen(network: nn.Module) -> Iterator[list[int]]:
         handle.remove()
 
 
-def test_precisions_are_compared_once_for_a_question_and_weights() -> None:
+@pytest.mark.parametrize(
+    ("explainer", "settings", "others"),
+    [
+        ("occlusion", {}, {"units": {"type": "windows", "size": 3}}),
+        ("marginalisation", {"motif": "AC", "draws": 4}, {"motif": "AC", "draws": 3}),
+        ("mutagenesis", {}, None),
+    ],
+)
+def test_precisions_are_compared_once_for_a_question_and_weights(
+    explainer: str, settings: dict[str, Any], others: dict[str, Any] | None
+) -> None:
     model = replace(tiny_cnn(), precision="bfloat16")
 
-    def explained(**settings: Any) -> tuple[int, bw.Attribution]:
+    def explained(settings: dict[str, Any] = settings) -> tuple[int, bw.Attribution]:
         with rows_seen(model.network) as seen:
-            (a,) = bw.explain(model, records((12,)), "occlusion", "a", **settings)
+            (a,) = bw.explain(model, records((12,)), explainer, "a", **settings)
         return sum(seen), a
 
     (first, a), (again, b) = explained(), explained()
     assert first > again == a.evaluations
     np.testing.assert_array_equal(a.scores, b.scores)
     assert a.extras == b.extras
-    other, c = explained(units={"type": "windows", "size": 3})
-    assert other > c.evaluations  # another question
+    if others:
+        other, c = explained(others)
+        assert other > c.evaluations  # another question
     with torch.no_grad():
         next(model.network.parameters()).mul_(2.0)
     changed, c = explained()

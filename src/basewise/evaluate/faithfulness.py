@@ -246,7 +246,7 @@ class Faithfulness:
     ) -> _Part:
         """What is measured on records that a target is read of at the same place."""
         maskings = self._able(model, records[0])
-        evaluator = Evaluator(model, target)
+        evaluator = Evaluator(model, target, repr(self))
         plans: dict[tuple[int, str], _Plan] = {}
 
         def boards() -> Iterator[tuple[tuple[int, str], Switchboard, Callable[[Game], Play]]]:

@@ -15,7 +15,7 @@ from basewise.explainers.masking import replacing
 from basewise.models.switchboards import Switchboard
 from basewise.motifs.pvalue import check_background
 from basewise.registry import component
-from basewise.sequence.alphabet import encode, encode_rows
+from basewise.sequence.alphabet import encode_rows
 from basewise.types import Codes, Ints, Record, Tokens
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Background:
     def switchboard(
         self, record: Record, tokens: Tokens, units: Ints, model: Model, rng: np.random.Generator
     ) -> Switchboard:
-        return replacing(encode(record.sequence), self.drawn(record, rng), tokens, units, model)
+        return replacing(record, self.drawn(record, rng), tokens, units, model)
 
     def drawn(self, record: Record, rng: np.random.Generator) -> Codes:
         """The backgrounds of a record, (draws, b).

@@ -106,8 +106,9 @@ class Game:
     def unknown(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The distinct keys that were never valued, each with a row that has it."""
         rows = dict(zip(keys, range(len(keys)), strict=True))
-        for key in rows.keys() & self._seen.keys():
-            del rows[key]
+        if self._seen:
+            for key in rows.keys() & self._seen.keys():
+                del rows[key]
         return rows
 
     def learn(self, keys: Iterable[Key], values: Floats) -> None:

@@ -79,7 +79,7 @@ class Marginalisation:
 
         The rows of many records share batches.
         """
-        evaluator, found = Evaluator(model, target), []
+        evaluator, found = Evaluator(model, target, repr(self)), []
         for record, output, values in self._measured(evaluator, model, records, seed):
             effects = values[:, 1:] - values[:, :1]
             found.append(

@@ -97,8 +97,8 @@ class NBases:
                 "An N moves the borders of this tokenizer's other tokens, so hiding one unit would "
                 "change all that follow; use masking='mask', 'shuffled' or 'sampled'."
             )
-        codes = encode(record.sequence)
-        return replacing(codes, np.full_like(codes, N)[None], tokens, units, model)
+        off = np.full((1, len(record.sequence)), N, np.uint8)
+        return replacing(record, off, tokens, units, model)
 
 
 @component
@@ -123,7 +123,7 @@ class Shuffled:
         codes = encode(record.sequence)
         shuffle = shuffle_dinucleotides if self.keep == "dinucleotides" else shuffle_mononucleotides
         off = shuffle(codes[None], rng, self.draws)[0]
-        return replacing(codes, off, tokens, units, model)
+        return replacing(record, off, tokens, units, model)
 
 
 @component
@@ -151,11 +151,12 @@ class Sampled:
             off = rng.integers(0, 4, shape).astype(np.uint8)
         else:
             off = rng.choice(known, shape)
-        return replacing(codes, off, tokens, units, model)
+        return replacing(record, off, tokens, units, model)
 
 
-def replacing(on: Codes, off: Codes, tokens: Tokens, units: Ints, model: Model) -> Switchboard:
-    """Bases (b,) replaced by bases (d, b): by id where a token is a base, else tokenised again."""
+def replacing(record: Record, off: Codes, tokens: Tokens, units: Ints, model: Model) -> Switchboard:
+    """A sequence's bases replaced by others, (d, b): by id where a token is a base, else
+    tokenised again."""
     if model.tokenizer.tokens_are_bases:
         return TokenSwitch(tokens.ids, model.tokenizer.encode_codes(off).ids, tokens.spans, units)
-    return BaseSwitch(on, off, units, len(tokens))
+    return BaseSwitch(encode(record.sequence), off, units, len(tokens))

@@ -111,7 +111,7 @@ class Mutagenesis:
         """
         import pandas as pd
 
-        parts = []
+        parts, without = [], Evaluator(model, target, "deletions")
         for record, found in measured(model, records, target):
             bases = np.array(list(record.sequence))
             part = {
@@ -127,7 +127,7 @@ class Mutagenesis:
             parts.append(pd.DataFrame(part))
             if deletions and len(bases) > 1:
                 at = np.arange(len(bases))
-                (values,) = Evaluator(model, target)([(Deleted(encode(record.sequence)), at)])
+                (values,) = without([(Deleted(encode(record.sequence)), at)])
                 part = {"record_id": record.id, "position": at, "base": bases, "mutant": "-"}
                 parts.append(pd.DataFrame(part | {"effect": values - found.output, "moved": True}))
         table = pd.concat(parts, ignore_index=True)
@@ -167,7 +167,7 @@ def measured(
     model: Model, records: Sequence[Record], target: Target
 ) -> Iterator[tuple[Record, Effects]]:
     """Every record with its effects, evaluated for as many records together as there is room."""
-    evaluator, block, rows = Evaluator(model, target), [], 0
+    evaluator, block, rows = Evaluator(model, target, "mutations"), [], 0
     for i, record in enumerate(records):
         block.append(Mutants(model, record))
         rows += len(block[-1].at)

@@ -102,7 +102,7 @@ class Perturbation(ABC):
         if len(records) > 1:
             self.cost(model, max(records, key=len))  # it needs the largest budget
         settings = settings_of(self)
-        evaluator = Evaluator(model, target, f"{Registry.name_of(self)} {settings}")
+        evaluator = Evaluator(model, target, repr(self))
         if evaluator.undecided and records:
             exact = Evaluator(replace(model, precision="full"), target)
             some = sorted({0, len(records) // 2})

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.weak import WeakTensorKeyDictionary
 from transformers import PreTrainedModel
 
 from basewise.models.repeatable import faster_halved, timed
@@ -64,7 +65,10 @@ def halved(network: nn.Module) -> nn.Module | None:
     """A copy of a network with its weights in bfloat16; None where there is none to be made.
 
     Only networks of known architecture in single precision are copied: foreign code may
-    depend on the precision it was written for.
+    depend on the precision it was written for. The copies of a network hold their weights in
+    one place, half as large as the network's, for as long as that lives: new memory would cost
+    several times what rounding does. They are rounded anew for each copy, so every copy is as
+    the network is now.
     """
     if not isinstance(network, PreTrainedModel):
         return None
@@ -78,8 +82,16 @@ def halved(network: nn.Module) -> nn.Module | None:
     return copy.deepcopy(network, known) if known else None
 
 
+_FEW = WeakTensorKeyDictionary()  # of each weight, where it lies in few bits
+
+
+@torch.inference_mode(False)  # what is made in it could not be written to outside
 def _half(weight: torch.Tensor) -> torch.Tensor:
-    few = weight.detach().to(torch.bfloat16)
+    own = weight.detach()
+    few = _FEW.get(weight)
+    if few is None or (few.shape, few.device) != (own.shape, own.device):
+        few = _FEW[weight] = torch.empty_like(own, dtype=torch.bfloat16)
+    few.copy_(own)
     return nn.Parameter(few, requires_grad=False) if isinstance(weight, nn.Parameter) else few
 
 
