@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,9 +16,11 @@ import typer
 from basewise.cli.reading import Label, OnError, OnErrorOption, Sequence, read_file
 
 if TYPE_CHECKING:
+    from basewise.cli.progress import Terminal
     from basewise.explainers.shards import Shard
+    from basewise.models.model import Model
     from basewise.study.watch import Step
-    from basewise.types import Attribution
+    from basewise.types import Attribution, Record, Target
 
 __all__ = ["explain"]
 
@@ -88,19 +92,11 @@ def explain(
 
     from basewise.cli.progress import Terminal
     from basewise.drawing import check_format
-    from basewise.errors import CapabilityError, ConfigError
+    from basewise.errors import ConfigError
     from basewise.explainers import EXPLAINERS
-    from basewise.explainers.count import costs
-    from basewise.explainers.parts import part_of, pieces
-    from basewise.explainers.regions import check_some, regions_of
-    from basewise.explainers.shards import RULE, Shard, cut, cut_once
     from basewise.models.hub import checkpoint_folder
     from basewise.models.model import Model
-    from basewise.models.repeatable import repeatable
-    from basewise.registry import settings_of
-    from basewise.store import check_writable, fingerprint, join_attributions, mark_of
-    from basewise.study.files import contents, files_digest
-    from basewise.study.records import digest
+    from basewise.store import check_writable, mark_of
 
     check_writable(out)
     if out.suffix not in (".parquet", ".pq"):
@@ -114,21 +110,13 @@ def explain(
     if where is not None:
         read_as = loaded.target(replace(read_as, where=_region(where)))
     records = read_file(sequences, sequence, label, on_error)
+    asked = _Asked(loaded, checkpoint_folder(model), built, read_as, records, seed)
     if check:
-        from basewise.explainers.forecast import forecast
-        from basewise.study.plan import Planned, table
-
-        with repeatable():
-            cost = forecast(built, loaded, records, read_as, seed=seed)
-        cuts = cut(built, loaded, records, loaded.device.type)
-        for line in table([Planned(loaded.name, explainer, cost, len(cuts))]):
+        for line in asked.forecast():
             typer.echo(line)
         return
-    source = checkpoint_folder(model)
-    weights = files_digest(source)
-    asked = (explainer, settings_of(built), contents(built), str(read_as), weights)
-    mark = fingerprint("explain", *asked, digest(records), seed, RULE, precision.value)
-    parts, terminal = out.with_name(f"{out.name}.parts"), Terminal()
+    mark, terminal = asked.mark(), Terminal()
+    parts = out.with_name(f"{out.name}.parts")
     if mark_of(out) == mark:
         terminal.note(f"{out} holds all of this already.")
     elif out.exists() and not overwrite:
@@ -140,45 +128,101 @@ def explain(
             f"--picture {picture} holds pictures already; give another folder, or --overwrite."
         )
     else:
-        with terminal.step(f"explain {read_as}", None) as bar:
-            places = regions_of(loaded, records, read_as)
-            check_some([each for targets in places for each in targets], records, read_as)
-            if none := sum(not targets for targets in places):
-                terminal.note(
-                    f"{none} of {len(records)} records have no {read_as.where} region of "
-                    f"{read_as.label} and are left out."
-                )
-            counted = zip(records, costs(built, loaded, records), places, strict=True)
-            left = {r.id: [cost.number] * len(each) for r, cost, each in counted}
-            progress, folder = _Progress(bar, left), parts / mark
-            device = loaded.device.type
-            cuts = cut_once(folder, built, lambda: loaded, records, device)
-            shards = [
-                Shard(
-                    place=part_of(folder, i),
-                    model=source.absolute(),
-                    weights=weights,
-                    name=loaded.name,
-                    precision=precision.value,
-                    device=device,
-                    explainer={"type": explainer} | settings_of(built),
-                    target=read_as,
-                    records=some,
-                    seed=seed,
-                )
-                for i, some in enumerate(pieces(records, cuts))
-            ]
-            try:
-                _make(shards, [each.work for each in cuts], progress)
-            except CapabilityError:
-                _forget(folder)
-                raise
-            paths = [shard.place for shard in shards]
-            join_attributions(out, paths, mark)
+        asked.write(out, parts / mark, mark, terminal)
     shutil.rmtree(parts, ignore_errors=True)
     if picture:
         _draw(out, picture, picture_format)
     typer.echo(out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """All that the scores of a file depend on."""
+
+    model: Model
+    source: Path
+    explainer: Any
+    target: Target
+    records: list[Record]
+    seed: int
+
+    @cached_property
+    def weights(self) -> str:
+        from basewise.study.files import files_digest
+
+        return files_digest(self.source)
+
+    def mark(self) -> str:
+        """By which a file says that it holds these scores."""
+        from basewise.explainers.shards import RULE
+        from basewise.registry import Registry, settings_of
+        from basewise.store import fingerprint
+        from basewise.study.files import contents
+        from basewise.study.records import digest
+
+        built = self.explainer
+        by = (Registry.name_of(built), settings_of(built), contents(built), str(self.target))
+        given = (digest(self.records), self.seed, RULE, self.model.precision)
+        return fingerprint("explain", *by, self.weights, *given)
+
+    def forecast(self) -> list[str]:
+        """What it would cost, as lines of a table."""
+        from basewise.explainers.forecast import forecast
+        from basewise.explainers.shards import cut
+        from basewise.models.repeatable import repeatable
+        from basewise.registry import Registry
+        from basewise.study.plan import Planned, table
+
+        with repeatable():
+            cost = forecast(self.explainer, self.model, self.records, self.target, seed=self.seed)
+        cuts = cut(self.explainer, self.model, self.records, self.model.device.type)
+        planned = Planned(self.model.name, Registry.name_of(self.explainer), cost, len(cuts))
+        return list(table([planned]))
+
+    def write(self, out: Path, folder: Path, mark: str, terminal: Terminal) -> None:
+        """Make the parts that the folder lacks, and the file of them all."""
+        from basewise.errors import CapabilityError
+        from basewise.explainers.count import costs
+        from basewise.explainers.parts import part_of, pieces
+        from basewise.explainers.regions import check_some, regions_of
+        from basewise.explainers.shards import Shard, cut_once
+        from basewise.registry import Registry, settings_of
+        from basewise.store import join_attributions
+
+        model, built, target, records = self.model, self.explainer, self.target, self.records
+        with terminal.step(f"explain {target}", None) as bar:
+            places = regions_of(model, records, target)
+            check_some([each for targets in places for each in targets], records, target)
+            if none := sum(not targets for targets in places):
+                terminal.note(
+                    f"{none} of {len(records)} records have no {target.where} region of "
+                    f"{target.label} and are left out."
+                )
+            counted = zip(records, costs(built, model, records), places, strict=True)
+            left = {r.id: [cost.number] * len(each) for r, cost, each in counted}
+            device = model.device.type
+            cuts = cut_once(folder, built, lambda: model, records, device)
+            shards = [
+                Shard(
+                    place=part_of(folder, i),
+                    model=self.source.absolute(),
+                    weights=self.weights,
+                    name=model.name,
+                    precision=model.precision,
+                    device=device,
+                    explainer={"type": Registry.name_of(built)} | settings_of(built),
+                    target=target,
+                    records=some,
+                    seed=self.seed,
+                )
+                for i, some in enumerate(pieces(records, cuts))
+            ]
+            try:
+                _make(shards, [each.work for each in cuts], _Progress(bar, left))
+            except CapabilityError:
+                _forget(folder)
+                raise
+            join_attributions(out, [shard.place for shard in shards], mark)
 
 
 def _make(shards: list[Shard], works: list[int], progress: _Progress) -> None:
