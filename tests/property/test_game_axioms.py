@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -290,6 +291,20 @@ def test_leverage_draws_every_size_equally_often_up_to_all() -> None:
     assert len(counts) == 9 + 36 + 84 + 126
     every = np.array([counts[key] for key in keys_of(pairs_of_size(9, 2))]) / 600
     assert abs(every - 17 / 36).max() < 4.5 * np.sqrt(17 / 36 * 19 / 36 / 600)
+
+
+@pytest.mark.parametrize("adjusted", [False, True])
+def test_leverage_of_few_pairs_leaves_no_score_open(adjusted: bool) -> None:
+    """A sum is found from the least budget there is; of 800 draws for 7 units 15 would not do."""
+    u = 7
+    worth = np.arange(1.0, u + 1)
+    for seed in range(200):
+        explainer = EXPLAINERS.build(
+            {"type": "leverage_shap", "evaluations": 3 * u, "adjusted": adjusted}
+        )
+        rng = np.random.default_rng(seed)
+        found = play_one(lambda z: z @ worth, u, partial(explainer.estimate, rng=rng))[1]
+        np.testing.assert_allclose(found.scores, worth, atol=1e-6)
 
 
 def test_leverage_halves_the_middle_size_and_rounds_fairly() -> None:

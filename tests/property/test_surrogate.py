@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -13,22 +14,29 @@ from basewise.explainers import EXPLAINERS
 from basewise.explainers import surrogate as module
 from basewise.explainers.coalitions import fit_pairs
 from basewise.explainers.game import play_one
-from basewise.explainers.surrogate import LENGTH, NOISE, Prior, Waves, surrogate
+from basewise.explainers.leverage_shap import Shared
+from basewise.explainers.surrogate import LENGTH, NOISE, TILTS, WAVES, Level, Surrogate, Waves
 from basewise.types import Bools, Floats
 
 UNITS = 7
-AMOUNTS = ("alike", "scaled", "levels", "leveled", "numbered", "scores")
+AMOUNTS = ("TRIPLES", "NUMBERED", "SCORES")
 
 
 def signs(n: int, seed: int, u: int = UNITS) -> Any:
     return np.random.default_rng(seed).choice([-1, 1], (n, u)).astype(np.float32)
 
 
-def prior(**amounts: float) -> Prior:
-    rng = np.random.default_rng(5)
-    made = Prior.of(signs(30, 1), rng.normal(size=UNITS))
-    every = dict.fromkeys(AMOUNTS, 0.0) | amounts
-    return Prior(made.scale, made.number, made.level, **every)
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Surrogate]:
+    """A surrogate that expects nothing but what is said."""
+
+    def made(half: Bools | None = None, **amounts: float) -> Surrogate:
+        for name in AMOUNTS:
+            monkeypatch.setattr(module, name, amounts.get(name, 0.0))
+        half = signs(30, 1) > 0 if half is None else half
+        return Surrogate(half, np.ones(len(half)))
+
+    return made
 
 
 def estimate(value: Any, u: int, name: str = "leverage_shap", seed: int = 0, **given: Any) -> Any:
@@ -37,30 +45,22 @@ def estimate(value: Any, u: int, name: str = "leverage_shap", seed: int = 0, **g
     return play_one(value, u, lambda game: explainer.estimate(game, rng))[1]
 
 
-@pytest.mark.parametrize("amount", ["alike", "scaled"])
-def test_the_covariance_is_a_sum_over_all_triples(amount: str) -> None:
-    a, b, p = signs(3, 2), signs(4, 3), prior(**{amount: 1.0})
-    scale = p.scale if amount == "scaled" else np.ones(UNITS)
-    total = np.zeros((3, 4))
-    weight = 0.0
-    for three in map(list, combinations(range(UNITS), 3)):
-        variance = scale[three].prod()
-        weight += variance
-        total += variance * np.outer(a[:, three].prod(1), b[:, three].prod(1))
-    np.testing.assert_allclose(p.covariance(a, b), total / weight, atol=1e-5)
+def test_the_covariance_is_a_sum_over_all_triples(alone: Callable[..., Surrogate]) -> None:
+    a, b = signs(3, 2), signs(4, 3)
+    triples = [list(three) for three in combinations(range(UNITS), 3)]
+    expected = np.mean([np.outer(a[:, t].prod(1), b[:, t].prod(1)) for t in triples], axis=0)
+    np.testing.assert_allclose(alone(TRIPLES=1.0).covariance(a, b), expected, atol=1e-5)
 
 
-def test_the_other_covariances() -> None:
+def test_the_other_covariances(alone: Callable[..., Surrogate]) -> None:
     a, b = signs(3, 2), signs(4, 3)
     dot = a @ b.T / UNITS
-    np.testing.assert_allclose(prior(scores=2.0).covariance(a, b), 2 * dot, atol=1e-5)
-    p = prior(levels=3.0, leveled=0.7, numbered=0.4)
-    angle = [[np.outer(z @ w.weights, w.frequencies) for z in (a, b)] for w in (p.level, p.number)]
-    waves = [w.size**2 for w in (p.level, p.number)]
-    expected = 3 * (waves[0] * np.sin(angle[0][0])) @ np.sin(angle[0][1]).T
-    for amount, wave, (one, other) in zip((0.7, 0.4), waves, angle, strict=True):
-        expected += amount * dot * ((wave * np.cos(one)) @ np.cos(other).T)
-    np.testing.assert_allclose(p.covariance(a, b), expected, atol=1e-5)
+    np.testing.assert_allclose(alone(SCORES=2.0).covariance(a, b), 2 * dot, atol=1e-5)
+    made = alone(NUMBERED=0.4)
+    waves = Waves.along(np.ones(UNITS), signs(30, 1))
+    one, other = (np.cos(np.outer(z @ waves.weights, waves.frequencies)) for z in (a, b))
+    expected = 0.4 * dot * ((waves.size**2 * one) @ other.T)
+    np.testing.assert_allclose(made.covariance(a, b), expected, atol=1e-5)
 
 
 def test_waves_are_a_process_of_variance_one_that_forgets_with_distance() -> None:
@@ -75,19 +75,31 @@ def test_waves_are_a_process_of_variance_one_that_forgets_with_distance() -> Non
     assert np.corrcoef(covariance[near], gaussian)[0, 1] > 0.99
 
 
-@pytest.mark.parametrize("amount", AMOUNTS)
-def test_its_shapley_values_are_exact(amount: str) -> None:
-    """Enumeration of the game whose gain between complements the surrogate is."""
-    p, at = prior(**{amount: 1.0}), signs(4, 3)
-    weights = np.array([0.3, -1.2, 0.7, 2.0], np.float32)
+def exact(gain: Callable[[Any], Any]) -> Floats:
+    """Shapley values, by enumeration, of the game with this gain between complements."""
 
     def value(present: Bools) -> Floats:
-        here = np.where(present, np.float32(1), np.float32(-1))
-        return np.asarray(p.covariance(here, at) @ weights / 2, float)
+        return np.asarray(gain(np.where(present, np.float32(1), np.float32(-1))) / 2, float)
 
-    expected = estimate(value, UNITS, "exact_shapley").scores
+    return np.asarray(estimate(value, UNITS, "exact_shapley").scores)
+
+
+@pytest.mark.parametrize("amount", AMOUNTS)
+def test_its_shapley_values_are_exact(alone: Callable[..., Surrogate], amount: str) -> None:
+    made = alone(**{amount: 1.0})
+    expected = [exact(lambda z, at=at: made.covariance(z, at[None])[:, 0]) for at in made._at]
     assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(p.shapley(weights, at), expected, atol=1e-5)
+    np.testing.assert_allclose(made._shapley, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("tilts", [0, 3])
+def test_shapley_values_of_levels_are_exact(tilts: int) -> None:
+    rng = np.random.default_rng(5)
+    level = Level(Waves.along(rng.normal(size=UNITS), signs(30, 1)), tilts)
+    amounts = rng.normal(size=WAVES + tilts * UNITS).astype(np.float32)
+    expected = exact(lambda z: level.of(z) @ amounts)
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(level.shapley(amounts), expected, atol=1e-5)
 
 
 def drawn(m: int, u: int, seed: int) -> tuple[Bools, Floats, Floats]:
@@ -99,36 +111,80 @@ def drawn(m: int, u: int, seed: int) -> tuple[Bools, Floats, Floats]:
 
 
 def test_each_pair_is_compared_with_a_fit_to_the_others() -> None:
+    """Against everything solved at once, in full."""
     half, gains, scores = drawn(40, 6, 3)
-    known, missed, _ = surrogate(
-        half, gains, scores, 1.5, np.ones(len(half)), np.random.default_rng(0)
-    )
+    rest = np.linspace(0, 1, 40)
+    made = Surrogate(half, rest)
+    known, missed, counts = made.learn(gains, scores, 1.5)
     at = np.where(np.vstack([half, np.ones(6, bool)]), np.float32(1), np.float32(-1))
-    for _ in range(2):  # it looks along the scores that a first fit of its own found
-        rest = np.append(gains, 1.5) - at @ scores
-        rest[-1] = 1.5 - scores.sum()
-        prior = Prior.of(at[:-1], scores)
-        covariance = prior.covariance(at, at).astype(float)
-        weights = np.linalg.solve(covariance + NOISE * np.eye(41), rest)
-        scores = scores + prior.shapley(weights.astype(np.float32), at)
+    shapley = made._shapley.astype(float)
+    for tilts in (0, TILTS):  # it looks along the scores that a first fit of its own found
+        left = np.append(gains, 1.5) - at @ scores
+        left[-1] = 1.5 - scores.sum()
+        size = np.sqrt(np.mean(left[:-1] ** 2) / (1 - 6 / 40))
+        level = Level(Waves.along(scores, at[:-1]), tilts)
+        waves = level.of(at).astype(float)
+        covariance = made.covariance(at, at) + waves @ waves.T
+        weights = np.linalg.solve(covariance + NOISE * np.eye(41), left / size)
+        amounts = (waves.T @ weights).astype(np.float32)
+        scores = scores + size * (weights @ shapley + level.shapley(amounts))
     np.testing.assert_allclose(known, scores, atol=1e-3)
-    for i in (0, 7, 39):
+    for i in (1, 7, 39):
         others = np.arange(41) != i
         gram = covariance[np.ix_(others, others)] + NOISE * np.eye(40)
-        expected = rest[i] - covariance[i, others] @ np.linalg.solve(gram, rest[others])
+        of_others = left[i] - covariance[i, others] @ np.linalg.solve(gram, left[others])
+        of_all = size * NOISE * weights[i]
+        expected = rest[i] * of_others + (1 - rest[i]) * of_all
         assert missed[i] == pytest.approx(expected, abs=1e-3)
+    np.testing.assert_allclose(counts[1:], 1 / rest[1:])
+    assert counts[0] == 0
 
 
 def test_pairs_beyond_the_most_are_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:
     half, gains, scores = drawn(60, 6, 4)
-    _, every, _ = surrogate(half, gains, scores, 1.5, np.ones(len(half)), np.random.default_rng(0))
+    every = Surrogate(half, np.ones(60)).learn(gains, scores, 1.5).missed
     monkeypatch.setattr(module, "FITTED", 50)
-    known, missed, _ = surrogate(
-        half, gains, scores, 1.5, np.ones(len(half)), np.random.default_rng(0)
-    )
+    known, missed, counts = Surrogate(half, np.ones(60)).learn(gains, scores, 1.5)
     assert np.isfinite(known).all()
     assert np.corrcoef(every, missed)[0, 1] > 0.9
     assert not np.allclose(every, missed)
+    np.testing.assert_array_equal(counts, 1)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e-9, 1e25])
+def test_what_is_learned_grows_with_the_values(size: float) -> None:
+    half, gains, scores = drawn(40, 6, 3)
+    made = Surrogate(half, np.ones(40))
+    expected = made.learn(gains, scores, 1.5)
+    known, missed, _ = made.learn(size * gains, size * scores, size * 1.5)
+    np.testing.assert_allclose(known / size, expected.scores, rtol=1e-4)
+    np.testing.assert_allclose(missed / size, expected.missed, rtol=1e-3, atol=1e-5)
+
+
+def test_games_share_pairs_and_have_coalitions_of_their_own() -> None:
+    """Each has its units in an order of its own: the same sizes, and chances, of every unit."""
+    u, seen = 20, []
+
+    def value(present: Bools) -> Floats:
+        seen.append(present.copy())
+        return np.asarray(present @ np.arange(u), float)
+
+    for seed in (0, 1, 0):
+        estimate(value, u, seed=seed, evaluations=200, adjusted=True)
+    first, second, again = (np.concatenate(seen[i::3]) for i in range(3))
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first.sum(1), second.sum(1))
+    assert (first != second).any(1).mean() > 0.9
+
+
+def test_the_latest_fits_are_kept_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Shared, "_kept", {})
+    monkeypatch.setattr("basewise.explainers.leverage_shap.KEPT", 2 * 100**2)
+    first, second = Shared.of(20, 100, 100), Shared.of(21, 100, 100)
+    assert Shared.of(20, 100, 100) is first
+    Shared.of(22, 100, 100)
+    assert Shared.of(20, 100, 100) is first
+    assert Shared.of(21, 100, 100) is not second
 
 
 def triples(u: int, seed: int) -> Any:

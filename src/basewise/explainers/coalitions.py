@@ -10,7 +10,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from basewise.types import Bools, Floats, Ints
 
-__all__ = ["fit_pairs", "sandwich", "solver", "subsets"]
+__all__ = ["PairFit", "fit_pairs", "sandwich", "solver", "spanning", "subsets"]
 
 
 def subsets(sizes: Ints, u: int, rng: np.random.Generator) -> Bools:
@@ -20,19 +20,51 @@ def subsets(sizes: Ints, u: int, rng: np.random.Generator) -> Bools:
     return draws <= np.where(sizes > 0, last, -1)[:, None]
 
 
+class PairFit:
+    """Scores that fit complement pairs best by weighted squares, for any gains of the pairs.
+
+    Interactions of even order cancel within a pair, so only the difference of its two values
+    speaks (Covert & Lee 2021, section 4.2): `v(z) - v(not z) = (2 z - 1) @ scores`.
+
+    Parameters
+    ----------
+    half : (m, u) bool
+        One coalition of each pair.
+    weights : (m,) float
+    summed : bool
+        Whether it is given what the scores have to sum to.
+    """
+
+    def __init__(self, half: Bools, weights: Floats, *, summed: bool = True):
+        self.signs, self.weights = np.where(half, 1.0, -1.0), weights
+        root = np.sqrt(weights)[:, None] * self.signs
+        gram: Floats = root.T @ root
+        if summed:  # the square of a sum that is given changes but the condition
+            gram += float(np.trace(gram)) / len(gram) ** 2
+        self._inverse = solver(gram)(np.eye(len(gram)))
+        if summed:
+            ones = self._inverse.sum(1)
+            self._ones = ones / ones.sum()
+            self._inverse -= np.outer(ones, self._ones)
+
+    def scores(self, gains: Floats, total: float | None = None) -> Floats:
+        """Scores, (u,), by gains of the pairs, (m,), with this sum."""
+        scores: Floats = self._inverse @ (self.signs.T @ (self.weights * gains))
+        return scores if total is None else scores + self._ones * (total - scores.sum())
+
+    def error(self, residual: Floats, drawn: Floats, *, left_out: bool = False) -> Floats:
+        """Standard errors of the scores, (u,), that drawing leaves; see `sandwich`."""
+        return sandwich(self.signs, residual, self.weights, drawn, self._inverse, left_out=left_out)
+
+
 def fit_pairs(
     half: Bools,
     gains: Floats,
     weights: Floats,
     drawn: Floats,
     total: float | None = None,
-    *,
-    left_out: bool = False,
 ) -> tuple[Floats, Floats]:
-    """Scores that fit complement pairs best by weighted squares.
-
-    Interactions of even order cancel within a pair, so only the difference of its two values
-    speaks (Covert & Lee 2021, section 4.2): `v(z) - v(not z) = (2 z - 1) @ scores`.
+    """What `PairFit` finds for gains of pairs that are fitted to once.
 
     Parameters
     ----------
@@ -47,8 +79,6 @@ def fit_pairs(
         what the square of its residual counts in the variance.
     total : float, optional
         What the scores have to sum to.
-    left_out : bool
-        Gains are what fits to the other pairs missed: as large as for new pairs already.
 
     Returns
     -------
@@ -56,20 +86,9 @@ def fit_pairs(
     standard_error : (u,) float
         Of drawing, by the sandwich estimator (White 1980).
     """
-    signs = np.where(half, 1.0, -1.0)
-    root = np.sqrt(weights)[:, None] * signs
-    gram: Floats = root.T @ root
-    if total is not None:  # the square of a sum that is given changes but the condition
-        gram += float(np.trace(gram)) / len(gram) ** 2
-    inverse = solver(gram)(np.eye(len(gram)))
-    scores = inverse @ (signs.T @ (weights * gains))
-    if total is not None:
-        ones = inverse.sum(1)
-        scores += ones * (total - scores.sum()) / ones.sum()
-        inverse -= np.outer(ones, ones) / ones.sum()
-    return scores, sandwich(
-        signs, gains - signs @ scores, weights, drawn, inverse, left_out=left_out
-    )
+    fit = PairFit(half, weights, summed=total is not None)
+    scores = fit.scores(gains, total)
+    return scores, fit.error(gains - fit.signs @ scores, drawn)
 
 
 def sandwich(
@@ -94,7 +113,8 @@ def sandwich(
     inverse : (u, u) float
         Of the normal equations.
     left_out : bool
-        As in `fit_pairs`; otherwise a residual is divided by what its leverage spares it.
+        Residuals are what a fit to the other pairs missed: as large as for new pairs already.
+        Otherwise each is divided by what its leverage spares it.
     """
     some = drawn > 0
     drawn_signs = signs[some].astype(np.float32)
@@ -104,6 +124,20 @@ def sandwich(
         leverage = weights[some] * np.einsum("ij,ij->i", pull, drawn_signs)
         noise /= np.maximum(1 - leverage, 1e-3)
     return np.asarray(np.sqrt(noise @ np.square(pull, out=pull)))
+
+
+def spanning(half: Bools, *, summed: bool = False) -> bool:
+    """Whether the gains of pairs, one coalition of each (m, u), determine the score of every unit.
+
+    Parameters
+    ----------
+    summed : bool
+        Whether the sum of the scores is known beside them.
+    """
+    signs = np.where(half, 1.0, -1.0)
+    gram = signs.T @ signs + float(summed)
+    rank = int(np.linalg.matrix_rank(gram, hermitian=True))
+    return rank == half.shape[1]
 
 
 def solver(gram: Floats) -> Callable[[Floats], Floats]:

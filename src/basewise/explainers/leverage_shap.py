@@ -9,17 +9,19 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from basewise.explainers.coalitions import fit_pairs, subsets
+from basewise.explainers.coalitions import PairFit, fit_pairs, spanning, subsets
 from basewise.explainers.count import Count, at_most, exactly
 from basewise.explainers.game import Estimate, Game, Key, Play, keys_of
 from basewise.explainers.kernel_shap import budget_for, first_round, gains_of, pairs_of_size
-from basewise.explainers.surrogate import surrogate
+from basewise.explainers.surrogate import Surrogate
 from basewise.explainers.until import Stoppable, in_rounds
 from basewise.registry import component
 from basewise.types import Bools, Floats, Ints, Kind
 
 __all__ = ["LeverageShap"]
 
+KEPT = 1 << 24  # squares of numbers of pairs whose fits are kept: 64 MB
+CERTAIN = 4  # pairs per unit: of 4,000 draws of 3 per unit none left a score open
 LEAST = 3  # evaluations per unit: no pair is drawn twice, so half as many pairs suffice for a fit
 
 
@@ -59,32 +61,79 @@ class LeverageShap(Stoppable):
         budget = budget_for("leverage_shap", self.evaluations, u, LEAST)
         if u == 1:
             return Estimate(np.array([game.full - game.empty]), np.zeros(1))
-        drawn = pairs(u, budget // 2, rng)
-        first = first_round(u, budget) // 2
-        play = partial(self._estimated, game, rng, drawn)
-        return (yield from in_rounds(self.until, first, budget // 2, play))
+        first, most = first_round(u, budget) // 2, budget // 2
+        if self.adjusted:
+            play = partial(_adjusted, game, rng.permutation(u), most)
+        else:
+            play = partial(_plain, game, pairs(u, most, rng))
+        return (yield from in_rounds(self.until, first, most, play))
 
-    def _estimated(
-        self, game: Game, rng: np.random.Generator, pairs: tuple[Bools, Floats, Floats], m: int
-    ) -> Play:
-        """Play with the first m pairs, of each size its share."""
-        half, weights, rest = pairs if m == len(pairs[0]) else first_of(pairs[0], m)
-        gains = yield from gains_of(half)
-        total = game.full - game.empty
-        scores, error = fit_pairs(half, gains, weights, rest, total)
-        if self.adjusted and rest.any():
-            known, missed, counts = surrogate(half, gains, scores, total, rest, rng)
-            left = total - float(known.sum())
-            more, error = fit_pairs(half, missed, weights, counts, left, left_out=True)
-            scores = known + more
-        return Estimate(scores, error)
+
+def _plain(game: Game, drawn: tuple[Bools, Floats, Floats], m: int) -> Play:
+    """Play with the first m pairs, of each size its share."""
+    half, weights, rest = drawn if m == len(drawn[0]) else first_of(drawn[0], m)
+    gains = yield from gains_of(half)
+    return Estimate(*fit_pairs(half, gains, weights, rest, game.full - game.empty))
+
+
+def _adjusted(game: Game, order: Ints, most: int, m: int) -> Play:
+    """The same with a surrogate, by pairs that games of as many units share.
+
+    Each game has its units in an order of its own, (u,), and so coalitions of its own. What does
+    not depend on values does not depend on the order, and is calculated once.
+    """
+    shared = Shared.of(game.n_units, most, m)
+    gains = yield from gains_of(shared.half[:, order])
+    found, error = shared.estimated(gains, game.full - game.empty)
+    return Estimate(found[order], error[order])
+
+
+class Shared:
+    """What games of as many units have in common: pairs, the fit to them, and the surrogate."""
+
+    _kept: ClassVar[dict[tuple[int, int, int], Shared]] = {}
+
+    def __init__(self, half: Bools, weights: Floats, rest: Floats):
+        self.half, self._rest, self._fit = half, rest, PairFit(half, weights)
+        self._surrogate = Surrogate(half, rest) if rest.any() else None
+
+    @classmethod
+    def of(cls, u: int, most: int, m: int) -> Shared:
+        """For the first m of the most pairs, of each size its share; the latest are kept."""
+        key = (u, most, m)
+        found = cls._kept.pop(key, None)
+        if found is None:
+            drawn = pairs(u, most, np.random.default_rng(key[:2]))
+            found = cls(*(drawn if m == len(drawn[0]) else first_of(drawn[0], m)))
+        cls._kept[key] = found
+        while len(cls._kept) > 1 and sum(m * m for _, _, m in cls._kept) > KEPT:
+            del cls._kept[next(iter(cls._kept))]
+        return found
+
+    def estimated(self, gains: Floats, total: float) -> tuple[Floats, Floats]:
+        """Scores and standard errors, (u,) each, by gains of the pairs, (m,)."""
+        fit = self._fit
+        scores = fit.scores(gains, total)
+        if self._surrogate is None:
+            return scores, fit.error(gains - fit.signs @ scores, self._rest)
+        known, missed, counts = self._surrogate.learn(gains, scores, total)
+        more = fit.scores(missed, total - float(known.sum()))
+        return known + more, fit.error(missed - fit.signs @ more, counts, left_out=True)
 
 
 def pairs(u: int, m: int, rng: np.random.Generator) -> tuple[Bools, Floats, Floats]:
     """Complement pairs drawn by leverage: one coalition of each (m, u), weights, rest (m,).
 
-    The rest is the share of all pairs of a size that was not drawn.
+    The rest is the share of all pairs of a size that was not drawn. Few pairs may leave the score
+    of a unit open; then all are drawn again.
     """
+    while True:
+        found = _drawn(u, m, rng)
+        if m >= CERTAIN * u or spanning(found[0], summed=True):
+            return found
+
+
+def _drawn(u: int, m: int, rng: np.random.Generator) -> tuple[Bools, Floats, Floats]:
     sizes, kernel, every, mean = plan(u, m)
     number = rounded(mean, rng)
     listed = every < 4 * number

@@ -1,106 +1,44 @@
 """A surrogate of what a game's gains hold beside scores, and its exact Shapley values.
 
 Complement pairs cancel interactions of even order, so what disturbs a fit of Shapley values is
-of odd order. Two kinds of it are learned by one Gaussian process: what changes smoothly with how
-much the units present are worth together, as where a model decides or saturates, in waves along
-that sum; and products of three units, of which there are too many to fit one by one. A Gaussian
-process over all of them needs no more than the products of coalitions, and its Shapley values
-are known in closed form. Taken off the gains before they are fitted, it leaves less to err by
-(control variates of a fitted function: Witter, Liu & Musco 2025, arXiv 2506.11849).
+of odd order. A Gaussian process learns it: products of three units, of which there are too many to
+fit one by one; scores that change smoothly with how many units are present; and what changes
+smoothly with how much the units present are worth together, as where a model decides or saturates,
+in waves along that sum. Its Shapley values are known in closed form. Taken off the gains before
+they are fitted, it leaves less to err by (control variates of a fitted function: Witter, Liu &
+Musco 2025, arXiv 2506.11849).
+
+All of it but the waves along a sum of scores is the same for every game that is valued at the same
+pairs, whatever its values: it is inverted once, and the few waves of a game are added to that
+(Woodbury's identity).
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 
 from basewise.types import Bools, Floats
 
-__all__ = ["Prior", "surrogate"]
+__all__ = ["Surrogate"]
 
 Signs = NDArray[np.float32]  # 1 where a unit is present, -1 where it is absent
 
-LEARNED = 512  # pairs that teach it along which scores to look
 FITTED = 2048  # most pairs it is fitted to: the time grows with the third power
-NOISE = 0.05  # variance that is not of its kind, beside the amounts of the prior
+NOISE = 0.05  # variance that is not of its kind, beside the amounts below
+SCORES = 30.0  # what a first fit missed of the scores
+TRIPLES = 0.5  # products of three units
+NUMBERED = 0.5  # scores that change in waves along how many units are present
+LEVELS = 0.5  # waves along how much the units present are worth by themselves
+TILTED = 0.3  # scores that change in waves along that
 WAVES = 12  # along each sum
+TILTS = 2  # waves of scores along how much the units are worth: each adds as many as units
 LENGTH = 0.5  # along which they are alike, in spreads of the sum
 NODES = 32  # of half of a rule, at most: exact for games of up to four times as many units
-FLOOR = 0.1  # scale of a unit without a score, beside the mean score
-
-
-class Prior(NamedTuple):
-    """How much of which kind a game's gains are expected to hold, as variances.
-
-    `alike`: products of three units, all of the same size. `scaled`: products of three units
-    in the size of their scores, since what matters alone matters together. `levels`: waves along
-    how much the units present are worth by themselves, as where the model saturates or decides.
-    `leveled`, `numbered`: scores that change in waves along that, and along how many units are
-    present. `scores`: what the first fit missed. Errors hardly depend on the amounts.
-    """
-
-    scale: Signs  # (u,), of mean square 1
-    number: Waves
-    level: Waves
-    alike: float = 0.5
-    scaled: float = 0.5
-    levels: float = 0.5
-    leveled: float = 0.3
-    numbered: float = 0.5
-    scores: float = 30.0
-
-    @classmethod
-    def of(cls, signs: Signs, scores: Floats) -> Prior:
-        """For games with about these scores, (u,), valued at these coalitions, (m, u)."""
-        ones = np.ones(len(scores))
-        some = scores if scores.any() else ones
-        size = np.abs(some) + FLOOR * np.abs(some).mean()
-        return cls(_normal(size), Waves.along(ones, signs), Waves.along(some, signs))
-
-    def covariance(self, a: Signs, b: Signs) -> Signs:
-        """Of gains at coalitions (n, u) and (m, u), (n, m)."""
-        u, scale = a.shape[1], self.scale
-        scaled = np.float32((self.scaled / 6 / _all_triples(scale)) ** (1 / 3)) * scale
-        (odd, even), (odd_b, even_b) = self._features(a), self._features(b)
-        product = a @ b.T
-        found = product * product
-        found -= 3 * u - 2
-        found *= self.alike / 6 / _all_triples(np.ones_like(scale))
-        found += self.scores / u
-        found += even @ even_b.T
-        found *= product
-        found += np.hstack([odd, a * (2 * scaled**3)]) @ np.hstack([odd_b, b]).T
-        first = (a * scaled) @ b.T
-        np.multiply(first, first, out=product)
-        product -= 3 * float((scaled**2).sum())
-        product *= first
-        found += product
-        return found
-
-    def _features(self, signs: Signs) -> tuple[Signs, Signs]:
-        """Waves at coalitions (n, u) that gains, and that scores, change with."""
-        u = signs.shape[1]
-        (sine, cosine), (_, number) = self.level.of(signs), self.number.of(signs)
-        amounts = np.sqrt([self.levels, self.leveled / u, self.numbered / u]).astype(np.float32)
-        return amounts[0] * sine, np.hstack([amounts[1] * cosine, amounts[2] * number])
-
-    def shapley(self, weights: Signs, at: Signs) -> Floats:
-        """Shapley values, (u,), of the gains `covariance(·, at) @ weights`, (m, u) and (m,)."""
-        u = at.shape[1]
-        found = self.scores / u * (weights @ at)
-        sine, cosine = self.level.of(at)
-        moved = self.leveled / u * ((cosine.T * weights) @ at)
-        found = found + self.level.shapley(moved, self.levels * (weights @ sine))
-        moved = self.numbered / u * ((self.number.of(at)[1].T * weights) @ at)
-        found = found + self.number.shapley(moved)
-        for scale, amount in ((np.ones_like(self.scale), self.alike), (self.scale, self.scaled)):
-            share = amount / _all_triples(scale)
-            found = found + share * (weights @ _triples_with(at, scale))
-        return np.asarray(found, float)
 
 
 class Waves(NamedTuple):
@@ -126,115 +64,227 @@ class Waves(NamedTuple):
         angle = np.outer(signs @ self.weights, self.frequencies)
         return np.sin(angle) * self.size, np.cos(angle) * self.size
 
-    def shapley(self, cosines: Signs | Floats, sines: Signs | Floats | float = 0.0) -> Floats:
-        """Shapley values, (u,), of gains that are `sines`, (k,), and scores `cosines`, (k, u).
+    def shapley(self, sines: Signs | Floats | float = 0.0, cosines: Floats | None = None) -> Floats:
+        """Shapley values, (u,), of gains that are `sines`, (k,), and scores `cosines`, (u, k).
 
         A unit's value is its mean effect where all others are present with the same chance,
         over all chances (Owen 1972); the mean of a wave is then a product over units.
         """
         chance, share = _chances(len(self.weights))
-        angle = np.outer(self.frequencies, self.weights).astype(float)
+        angle = np.outer(self.weights, self.frequencies).astype(float)[:, None]
         sine, cosine = np.sin(angle), np.cos(angle)
-        wave = cosine + 1j * chance * sine  # (chances, k, u), as what follows: means of a unit's
-        signed = chance * cosine + 1j * sine
-        others = share * wave.prod(2, keepdims=True) / wave
-        tilt = self.size[:, None] * cosines
-        moved = tilt * signed / wave
-        moved = moved.sum(2, keepdims=True) - moved
-        own = tilt * cosine + (self.size * sines)[:, None] * sine
-        return np.asarray((own * others.real - sine * (others * moved).imag).sum((0, 1)))
+        wave = cosine + 1j * (chance * sine)  # (u, chances, k), as what follows: means of a unit's
+        others = share * wave.prod(0) / wave
+        found = self.size * sines * sine * others.real
+        if cosines is not None:
+            tilt = (self.size * cosines)[:, None]
+            moved = tilt * (chance * cosine + 1j * sine) / wave
+            moved = moved.sum(0) - moved
+            found = found + tilt * cosine * others.real - sine * (others * moved).imag
+        return np.asarray(found.sum((1, 2)))
+
+
+class Level(NamedTuple):
+    """What changes along how much the units present are worth by themselves.
+
+    Attributes
+    ----------
+    waves : Waves
+        Along the sum of scores: of the gain.
+    tilts : int
+        How many of them of the score of every unit too.
+    """
+
+    waves: Waves
+    tilts: int
+
+    def of(self, signs: Signs) -> Signs:
+        """All of it at coalitions (n, u), (n, waves + tilts * u)."""
+        sine, cosine = self.waves.of(signs)
+        sine *= LEVELS**0.5
+        if not self.tilts:
+            return sine
+        tilted = (TILTED / signs.shape[1]) ** 0.5 * cosine[:, : self.tilts, None] * signs[:, None]
+        return np.hstack([sine, tilted.reshape(len(signs), -1)])
+
+    def shapley(self, amounts: Signs) -> Floats:
+        """Shapley values, (u,), of so much of each."""
+        weights, frequencies, size = self.waves
+        found = self.waves.shapley(LEVELS**0.5 * amounts[: len(size)])
+        if self.tilts:
+            u, few = len(weights), slice(self.tilts)
+            cosines = (TILTED / u) ** 0.5 * amounts[len(size) :].reshape(self.tilts, u).T
+            found += Waves(weights, frequencies[few], size[few]).shapley(cosines=cosines)
+        return found
 
 
 @lru_cache(maxsize=64)
 def _chances(u: int) -> tuple[Floats, Floats]:
-    """How much likelier present than absent, and shares of it, (n, 1, 1) each: Gauss-Legendre.
+    """How much likelier present than absent, and shares of it, (n, 1) each: Gauss-Legendre.
 
     The half of the rule that is positive: the rest is conjugate.
     """
     n = min(u // 4 + 1, NODES)
     chance, share = np.polynomial.legendre.leggauss(2 * n)
-    return chance[n:, None, None], share[n:, None, None]
+    return chance[n:, None], share[n:, None]
 
 
-def _normal(weights: Floats) -> Signs:
-    """Divided by the root of their mean square."""
-    return np.asarray(weights / np.sqrt((weights**2).mean()), np.float32)
+def _signs(half: Bools) -> Signs:
+    return np.where(half, np.float32(1), np.float32(-1))
 
 
-def _all_triples(scale: Signs) -> float:
-    """The sum over all triples of units of the product of their scales, (u,) each."""
-    first, second, third = (float((scale.astype(float) ** k).sum()) for k in (1, 2, 3))
-    return (first**3 - 3 * first * second + 2 * third) / 6
+def _triples(u: int) -> float:
+    """How many products of three units there are."""
+    return u * (u - 1) * (u - 2) / 6
 
 
-def _triples_with(signs: Signs, scale: Signs) -> Signs:
-    """A third of the sum of all products of three scaled signs with a unit, (n, u)."""
-    each = signs * scale
-    every = each.sum(1, keepdims=True)
-    pairs = (every**2 - (scale**2).sum()) / 2
-    return np.asarray(each * (pairs - each * every + scale**2) / 3)
+def _triples_with(signs: Signs) -> Signs:
+    """A third of the sum of all products of three signs with a unit, (n, u)."""
+    every = signs.sum(1, keepdims=True)
+    pairs = (every**2 - signs.shape[1]) / 2
+    return np.asarray(signs * (pairs - signs * every + 1) / 3)
 
 
-def surrogate(
-    half: Bools,
-    gains: Floats,
-    scores: Floats,
-    total: float,
-    rest: Floats,
-    rng: np.random.Generator,
-) -> tuple[Floats, Floats, Floats]:
-    """Shapley values of a surrogate fitted to complement pairs, and what it misses of each.
+class Learned(NamedTuple):
+    """What a surrogate knows of a game.
 
-    Its values are those of all pairs, drawn or not. So each pair that was drawn stands for
-    itself, compared with the surrogate, and for those of its kind that were not, compared with
-    the surrogate fitted to the other pairs: there it misses as much as of a pair never seen.
+    Attributes
+    ----------
+    scores : (u,) float
+        The Shapley values of the fit, those of the first fit among them.
+    missed : (m,) float
+        What it misses of the gain of every pair. Its values are those of all pairs, drawn or
+        not. So each pair that was drawn stands for itself, compared with the surrogate, and for
+        those of its kind that were not, compared with the surrogate fitted to the other pairs:
+        there it misses as much as of a pair never seen.
+    counts : (m,) float
+        What the squares of these count in the variance that drawing leaves: the share of the
+        rest, which those of pairs that it was fitted to hold twice already.
+    """
+
+    scores: Floats
+    missed: Floats
+    counts: Floats
+
+
+class Surrogate:
+    """A Gaussian process over gains of complement pairs, ready for any game valued at them.
 
     Parameters
     ----------
     half : (m, u) bool
         One coalition of each pair.
-    gains : (m,) float
-        Its value less that of its complement.
-    scores : (u,) float
-        Of a first fit.
-    total : float
-        Gain of all units together.
     rest : (m,) float
         The share of each pair's kind that was not drawn.
-
-    Returns
-    -------
-    scores : (u,) float
-    missed : (m,) float
-    counts : (m,) float
-        What the squares of these count in the variance that drawing leaves: the share of the
-        rest, which those of pairs that it was fitted to hold twice already.
     """
-    m, u = half.shape
-    signs = np.where(half, np.float32(1), np.float32(-1))
-    order = rng.permutation(m)
-    for most in (LEARNED, FITTED):  # the second along the scores that the first has found
-        left = gains - signs @ scores
-        size = float(np.sqrt(np.mean(left**2) / max(1 - u / m, 0.2)))
-        if size <= 1e-9 * float(np.abs(gains).max()):
-            return scores, left, rest
-        some = np.sort(order[:most])
-        prior = Prior.of(signs, scores)
-        at = np.concatenate([signs[some], np.ones((1, u), np.float32)])
-        known = (np.append(left[some], total - scores.sum()) / size).astype(np.float32)
-        covariance = prior.covariance(at, at)
-        covariance.flat[:: len(at) + 1] += NOISE
+
+    def __init__(self, half: Bools, rest: Floats):
+        self._signs, self._rest = _signs(half), rest
+        m, self._units = half.shape
+        chosen = np.random.default_rng(0).permutation(m)[:FITTED]
+        self._some = np.sort(chosen)
+        ends = np.ones((1, self._units), np.float32)
+        self._at = np.concatenate([self._signs[self._some], ends])
+        self._number = Waves.along(np.ones(self._units), self._signs)
+
+    def covariance(self, a: Signs, b: Signs) -> Signs:
+        """Of gains at coalitions (n, u) and (m, u), (n, m), without waves along a game's scores."""
+        u = self._units
+        product = a @ b.T
+        found = product * product
+        found -= 3 * u - 2
+        found *= TRIPLES / 6 / _triples(u)
+        found += SCORES / u
+        found += NUMBERED / u * (self._number.of(a)[1] @ self._number.of(b)[1].T)
+        found *= product
+        return found
+
+    @cached_property
+    def _inverse(self) -> Signs:
+        covariance = self.covariance(self._at, self._at)
+        covariance.flat[:: len(self._at) + 1] += NOISE
         factor, _ = lapack.spotrf(covariance, lower=True, overwrite_a=True)
-        weights, _ = lapack.spotrs(factor, known, lower=True)
-        scores = scores + size * prior.shapley(weights, at)
-    inverse, _ = lapack.strtri(factor, lower=True, overwrite_c=True)
-    missed = left.copy()
-    new = 1 / np.einsum("ij,ij->j", inverse, inverse)[:-1]
-    missed[some] = size * weights[:-1] * (rest[some] * new + (1 - rest[some]) * NOISE)
-    counts = rest.copy()
-    counts[some] = np.divide(1.0, rest[some], out=np.zeros(len(some)), where=rest[some] > 0)
-    if m > len(some):
-        others = np.ones(m, bool)
-        others[some] = False
-        missed[others] -= size * (prior.covariance(signs[others], at) @ weights)
-    return scores, missed, counts
+        lower, _ = lapack.spotri(factor, lower=True, overwrite_c=True)
+        return np.ascontiguousarray(np.tril(lower) + np.tril(lower, -1).T)
+
+    @cached_property
+    def _shapley(self) -> Signs:
+        """Shapley values, (n, u), of the covariance with each pair."""
+        u, at = self._units, self._at
+        found = SCORES / u * at + TRIPLES / _triples(u) * _triples_with(at)
+        for wave, one in zip(self._number.of(at)[1].T, np.eye(WAVES), strict=True):
+            # Of a score of the first unit, as of any: its own share, and each of the others'.
+            first = np.arange(u)[:, None] == 0
+            own, other = self._number.shapley(cosines=first * one)[:2]
+            scores = NUMBERED / u * wave[:, None] * at
+            found += (own - other) * scores + other * scores.sum(1, keepdims=True)
+        return np.asarray(found, np.float32)
+
+    def learn(self, gains: Floats, scores: Floats, total: float) -> Learned:
+        """Learn a game.
+
+        Parameters
+        ----------
+        gains : (m,) float
+            Of every pair, the value of its coalition less that of its complement.
+        scores : (u,) float
+            Of a first fit.
+        total : float
+            Gain of all units together.
+        """
+        unit = float(np.abs(gains).max()) or 1.0  # single precision holds no squares of extremes
+        found = self._learn(gains / unit, scores / unit, total / unit)
+        return Learned(unit * found.scores, unit * found.missed, found.counts)
+
+    def _learn(self, gains: Floats, scores: Floats, total: float) -> Learned:
+        m, u = self._signs.shape
+        for tilts in (0, TILTS):  # the second along the scores that the first has found
+            left = gains - self._signs @ scores
+            size = float(np.sqrt(np.mean(left**2) / max(1 - u / m, 0.2)))
+            if size <= 1e-9:
+                return Learned(scores, left, self._rest)
+            level = Level(Waves.along(scores if scores.any() else np.ones(u), self._signs), tilts)
+            known = np.append(left[self._some], total - scores.sum()) / size
+            fit = _Waved(self._inverse, level.of(self._at), known)
+            scores = scores + size * (fit.weights @ self._shapley + level.shapley(fit.amounts))
+        some, weights = self._some, size * fit.weights
+        missed, rest = left.copy(), self._rest[some]
+        missed[some] = weights[:-1] * (rest / fit.precision[:-1] + (1 - rest) * NOISE)
+        counts = self._rest.copy()
+        counts[some] = np.divide(1.0, rest, out=np.zeros(len(some)), where=rest > 0)
+        if m > len(some):
+            others = np.ones(m, bool)
+            others[some] = False
+            missed[others] -= self.covariance(self._signs[others], self._at) @ weights
+            missed[others] -= size * (level.of(self._signs[others]) @ fit.amounts)
+        return Learned(scores, missed, counts)
+
+
+class _Waved:
+    """A Gaussian process of known inverse, (n, n), with waves, (n, k), added, fitted to (n,).
+
+    Attributes
+    ----------
+    weights : (n,)
+        The solution.
+    amounts : (k,)
+        Of each wave.
+    precision : (n,)
+        The diagonal of the inverse of all together.
+    """
+
+    def __init__(self, inverse: Signs, waves: Signs, known: Floats):
+        self._inverse, self._pulled = inverse, inverse @ waves
+        alone = inverse @ known.astype(np.float32)
+        among = waves.T @ self._pulled
+        among.flat[:: len(among) + 1] += 1
+        self._factor, _ = lapack.spotrf(among, lower=True, overwrite_a=True)
+        self.weights = (
+            alone - self._pulled @ lapack.spotrs(self._factor, waves.T @ alone, lower=True)[0]
+        )
+        self.amounts = waves.T @ self.weights
+
+    @property
+    def precision(self) -> Signs:
+        spread = blas.strsm(1.0, self._factor, self._pulled.T, lower=1)
+        return np.asarray(np.diag(self._inverse) - np.einsum("ij,ij->j", spread, spread))
