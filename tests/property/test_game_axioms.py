@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from collections.abc import Iterable
 from itertools import permutations
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from basewise.explainers import EXPLAINERS, leverage_shap
+from basewise.explainers import EXPLAINERS, banzhaf, leverage_shap
 from basewise.explainers import game as game_module
-from basewise.explainers.coalitions import subsets
+from basewise.explainers.coalitions import spanning, subsets
 from basewise.explainers.game import Estimate, Game, keys_of, play, play_one
 from basewise.explainers.kernel_shap import pairs, pairs_of_size
 from basewise.types import Bools, Floats
@@ -88,6 +89,58 @@ def test_banzhaf_from_some_coalitions_is_near_and_says_how_near() -> None:
         found = estimate("banzhaf", value, u, seed=seed, evaluations=400)
         away.append((found.scores - truth) / found.standard_error)
     assert 0.8 < np.std(away) < 1.25
+
+
+@pytest.mark.parametrize("until", [None, {"width": 1e-9}])
+@pytest.mark.parametrize(("u", "seeds"), [(5, range(120)), (6, (2237, 4422, *range(60))), (9, [0])])
+def test_banzhaf_of_a_sum_is_its_terms_at_the_least_budget(
+    u: int, seeds: Iterable[int], until: Any
+) -> None:
+    """Some pairs leave a score open, such as those where two units always stand alike."""
+    terms = np.arange(1, u + 1.0)
+    for seed in seeds:
+        found = estimate(
+            "banzhaf", lambda z: z @ terms, u, seed, evaluations=4 * u, until=until
+        ).scores
+        np.testing.assert_allclose(found, terms, atol=1e-9, err_msg=f"seed {seed}")
+
+
+def test_banzhaf_draws_every_pair_once_and_equally_often() -> None:
+    """32 pairs of 6 units; of some seeds the first 12 drawn leave a score open."""
+    u, m = 6, 12
+    drawn = np.random.default_rng(2237).choice(2 ** (u - 1), m, replace=False)
+    assert not spanning(banzhaf.members(drawn, u))
+    rng, counts = np.random.default_rng(5), np.zeros(32)
+    for _ in range(2000):
+        half = banzhaf.pairs(u, m, m, rng)
+        numbers = half @ (1 << np.arange(u))
+        assert len(set(numbers)) == m and numbers.max() < 32
+        counts[numbers] += 1
+    share, expected = counts / 2000, m / 32
+    assert np.abs(share - expected).max() < 4 * np.sqrt(expected * (1 - expected) / 2000)
+
+
+@pytest.mark.parametrize("u", [63, 64, 130])
+def test_banzhaf_draws_every_unit_of_many_in_half_of_the_coalitions(u: int) -> None:
+    m = 4000
+    half = banzhaf.pairs(u, m, m, np.random.default_rng(1))
+    assert len(set(keys_of(np.concatenate([half, ~half])))) == 2 * m
+    signs = np.where(half, 1.0, -1.0)
+    assert np.abs(signs.T @ signs / m - np.eye(u)).max() < 5.5 / np.sqrt(m)
+    other = np.delete(np.arange(u), 62)  # the one that is absent from one of each pair
+    assert np.abs(half[:, other].mean(0) - 0.5).max() < 5 / np.sqrt(4 * m)
+
+
+def test_banzhaf_from_nearly_all_pairs_says_that_little_is_missing() -> None:
+    u, away, wide = 8, [], []
+    for seed in range(150):
+        value = random_game(u, seed)
+        truth = estimate("banzhaf", value, u, evaluations=254).scores
+        found = estimate("banzhaf", value, u, seed=seed, evaluations=220)
+        away.append((found.scores - truth) / found.standard_error)
+        wide.append(found.standard_error.mean())
+    assert 0.8 < np.std(away) < 1.25
+    assert np.mean(wide) < 0.08  # 0.13 if drawn with replacement: two units' noise over root 110
 
 
 def owen_values(value: Any, u: int) -> Floats:

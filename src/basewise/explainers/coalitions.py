@@ -137,7 +137,7 @@ def spanning(half: Bools, *, summed: bool = False) -> bool:
     signs = np.where(half, 1.0, -1.0)
     gram = signs.T @ signs + float(summed)
     rank = int(np.linalg.matrix_rank(gram, hermitian=True))
-    return rank == half.shape[1]
+    return bool(rank == half.shape[1])
 
 
 def solver(gram: Floats) -> Callable[[Floats], Floats]:

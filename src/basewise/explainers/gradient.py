@@ -216,8 +216,8 @@ class Mean:
     draws : int
         Lines, all in all.
     shares : (m, d) or None
-        How much each line counts in each reference; None where all are of one distribution.
-        What each reference gives is kept where they are to be compared, (m, t).
+        How much each line counts in each reference; None where all count alike and none are
+        compared. What each reference gives is kept where they are to be compared, (m, t).
     """
 
     def __init__(self, x: Tensor, draws: int, shares: Floats | None = None):
@@ -225,11 +225,10 @@ class Mean:
         self._channels, self._hypothetical = torch.zeros_like(x), torch.zeros_like(x)
         self._shares = shares
         self._each = np.zeros((0 if shares is None else len(shares), len(x)))
-        self._middle, self._squares = np.zeros(len(x)), np.zeros(len(x))  # of the lines so far
         self._baselines: list[float] = []
 
-    def add(self, path: Path, gradients: Tensor, baselines: Floats) -> None:
-        """Lines from further references (d, t, e).
+    def add(self, path: Path, gradients: Tensor, baselines: Floats) -> Floats:
+        """Lines from further references (d, t, e); gives the scores of each, (d, t).
 
         Parameters
         ----------
@@ -248,21 +247,13 @@ class Mean:
             sums[i] = channels.sum(1)
             r, g = path.references[i], gradients[i]
             self._hypothetical += counts[i] * (g - (r * g).sum(1, keepdim=True))
-        scores = sums.double().cpu().numpy()
-        if self._shares is None:
-            self._spread(scores, before)
-        else:
+        scores: Floats = sums.double().cpu().numpy()
+        if self._shares is not None:
             self._each += self._shares[:, some] @ scores
-
-    def _spread(self, scores: Floats, before: int) -> None:
-        """Mean and squared deviations with some more lines (Chan, Golub & LeVeque 1979)."""
-        middle, n = scores.mean(0), len(scores)
-        apart, share = middle - self._middle, n / (before + n)
-        self._squares += ((scores - middle) ** 2).sum(0) + apart**2 * before * share
-        self._middle += apart * share
+        return scores
 
     def found(self, output: float, rows: int, signed: bool = True) -> Found:
-        """What was found.
+        """What was found, with the standard error that the references leave, where there are more.
 
         Parameters
         ----------
@@ -274,19 +265,13 @@ class Mean:
             Whether channels are summed, or their magnitudes.
         """
         scores = self._channels.sum(1) if signed else self._channels.abs().sum(1)
-        n, error = len(self._baselines), None
-        if self._shares is not None:
-            n, variance = len(self._each), self._each.var(0, ddof=1) if len(self._each) > 1 else 0
-        else:
-            variance = self._squares / max(n - 1, 1)
-        if signed and n > 1:
-            error = np.sqrt(variance) / np.sqrt(n)
+        each = self._each if signed and len(self._each) > 1 else None
         return Found(
             scores=scores.double().cpu().numpy(),
             output=output,
             baseline=float(np.average(self._baselines, weights=self._counts)),
             evaluations=rows,
-            standard_error=error,
+            standard_error=None if each is None else each.std(0, ddof=1) / np.sqrt(len(each)),
             hypothetical=self._hypothetical.double().cpu().numpy(),
-            by_reference=self._each if error is not None and self._shares is not None else None,
+            by_reference=each,
         )
