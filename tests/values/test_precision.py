@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import basewise as bw
 from basewise.errors import CapabilityError, ConfigError
 from basewise.models import precision
 from basewise.models.evaluator import SAMPLE
-from basewise.models.precision import Comparison, compared, halved
+from basewise.models.precision import Comparison, compared, halved, known, question_of, remember
 from explained_models import kmer_bert, tiny_cnn
 
 NAMES = ["anchors", "kernel_shap", "mutagenesis", "occlusion", "partition_shap"]
@@ -62,6 +63,45 @@ def test_copies_share_one_place_and_are_as_the_network_is_when_they_are_made() -
     assert place() is None
 
 
+def changes() -> list[Callable[[nn.Module], object]]:
+    """Ways to train on that torch does not count as writing."""
+
+    def fused(network: nn.Module) -> None:
+        weights = list(network.parameters())
+        for weight in weights:
+            weight.grad = torch.ones_like(weight)
+        torch.optim.AdamW(weights, lr=1e-4, fused=True).step()
+
+    def data(network: nn.Module) -> None:
+        for weight in network.parameters():
+            weight.data.mul_(1.0001)
+
+    return [fused, data]
+
+
+@pytest.mark.parametrize("change", changes())
+def test_what_was_found_for_other_weights_is_not_known(change: Callable[[nn.Module], Any]) -> None:
+    network = kmer_bert().network.requires_grad_()
+    remember(network, "question", Comparison(0.1, 0.01, 9.0))
+    assert known(network, "question") is not None
+    change(network)
+    assert known(network, "question") is None
+
+
+def test_where_few_bits_are_refused_they_leave_no_copy(monkeypatch: Any) -> None:
+    monkeypatch.setattr(precision, "_seconds", _alternating(0.5))
+    model = replace(kmer_bert(), precision="auto")
+    bw.explain(model, records((12,)), "occlusion", model.labels[0])
+    assert not any(weight in precision._FEW for weight in model.network.parameters())
+
+
+def test_questions_differ_in_what_print_would_leave_out() -> None:
+    one, other = np.zeros(2000), np.zeros(2000)
+    other[1000] = 1.0
+    assert question_of((one,), []) == question_of((one.copy(),), [])
+    assert question_of((one,), []) != question_of((other,), [])
+
+
 def test_foreign_and_double_networks_are_not_copied() -> None:
     assert halved(nn.Linear(2, 3)) is None
     assert halved(tiny_cnn().network.double()) is None
@@ -80,9 +120,9 @@ def test_noise_is_measured_within_sequences() -> None:
     assert found.noise == pytest.approx(np.sqrt(0.01 / 2) / 1.0)  # a shift of all is no noise
     same = compared(nn.Identity(), torch.device("cpu"), lambda: full[:1], lambda: full[:1])
     assert (same.error, same.noise) == (0.0, 0.0)
-    flat = [np.ones((2, 1))]
-    apart = compared(nn.Identity(), torch.device("cpu"), lambda: flat, lambda: full[:1])
-    assert apart.noise == np.inf
+    for n in (1, 2):  # values that do not differ tell nothing of the noise
+        alike = partial(lambda n: [np.ones((n, 1))], n)
+        assert compared(nn.Identity(), torch.device("cpu"), alike, alike).noise == np.inf
 
 
 @pytest.mark.parametrize(
@@ -188,6 +228,9 @@ def test_precisions_are_compared_once_for_a_question_and_weights(
     if others:
         other, c = explained(others)
         assert other > c.evaluations  # another question
+    with rows_seen(model.network) as seen:
+        (c,) = bw.explain(model, records((13,)), explainer, "a", **settings)
+    assert sum(seen) > c.evaluations  # other records
     with torch.no_grad():
         next(model.network.parameters()).mul_(2.0)
     changed, c = explained()

@@ -9,6 +9,8 @@ from basewise.biology.region_knockouts import KNOCK_OUTS, by_kind, knock_out_reg
 from basewise.data.features import Feature
 from basewise.errors import ConfigError, DataError
 from basewise.models.base_cnn import BaseCnn, BaseCnnConfig
+from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
+from basewise.models.precision import Comparison
 from basewise.tokenize.nucleotide import Nucleotide
 
 WORD = "GATTACA"
@@ -197,3 +199,18 @@ def test_a_class_without_room_has_a_reason(record):
 def test_what_cannot_be_removed_is_said(record, groups, how, said):
     with pytest.raises((ConfigError, DataError), match=said):
         knock_out_regions(counting(), [record], groups, target="words", how=how)
+
+
+def test_numbers_of_half_the_bits_are_judged_by_several_edits(record, monkeypatch):
+    rows = []
+
+    def compared(network, device, full, half):
+        rows.extend(len(values) for values in full())
+        return Comparison(error=0.0, noise=0.0, speed=9.0)
+
+    monkeypatch.setattr("basewise.models.evaluator.compared", compared)
+    torch.manual_seed(0)
+    network = CnnForSequenceClassification(CnnConfig(channels=4, num_labels=2)).eval()
+    model = bw.Model(network, Nucleotide(), ("no", "yes"), precision="auto")
+    knock_out_regions(model, [record], GENES, target="yes", controls=39)
+    assert min(rows) > 1

@@ -156,6 +156,11 @@ def knock_out_regions(
     read = {record.id for _, record, _, reason in plans if not reason}
     widths = {name: len(tokens_of(model, known[name])) for name in read}
     evaluator = Evaluator(model, target)
+    for _, record, edits, _ in [plan for plan in plans if plan[2]][:1]:  # one row tells no noise
+        some = [edit for own in edits for edit in own]
+        board = _Rows(codes[record.id], some, widths[record.id])
+        if evaluator.undecided:
+            evaluator.decide([(board, np.arange(len(some)))])
     intact = {
         name: float(evaluator([(_Rows(codes[name], [], widths[name]), np.array([-1]))])[0][0])
         for name in sorted(read)

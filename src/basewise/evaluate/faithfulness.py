@@ -41,6 +41,7 @@ from basewise.explainers.mutagenesis import Mutagenesis
 from basewise.explainers.regions import regions_of
 from basewise.explainers.units import Bases, tokens_of
 from basewise.models.evaluator import Evaluator
+from basewise.models.precision import question_of
 from basewise.models.switchboards import Switchboard
 from basewise.registry import component
 from basewise.stats import mean_interval, random_numbers
@@ -246,7 +247,7 @@ class Faithfulness:
     ) -> _Part:
         """What is measured on records that a target is read of at the same place."""
         maskings = self._able(model, records[0])
-        evaluator = Evaluator(model, target, repr(self))
+        evaluator = Evaluator(model, target, question_of(self, records, seed))
         plans: dict[tuple[int, str], _Plan] = {}
 
         def boards() -> Iterator[tuple[tuple[int, str], Switchboard, Callable[[Game], Play]]]:

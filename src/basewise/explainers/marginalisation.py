@@ -14,6 +14,7 @@ from basewise.explainers.count import Count, exactly
 from basewise.explainers.game import ROWS_AT_ONCE
 from basewise.explainers.units import tokens_of
 from basewise.models.evaluator import Evaluator
+from basewise.models.precision import question_of
 from basewise.models.switchboards import spans_again, tokenised
 from basewise.registry import Registry, component, settings_of
 from basewise.sequence.alphabet import N, encode
@@ -79,7 +80,7 @@ class Marginalisation:
 
         The rows of many records share batches.
         """
-        evaluator, found = Evaluator(model, target, repr(self)), []
+        evaluator, found = Evaluator(model, target, question_of(self, records, seed)), []
         for record, output, values in self._measured(evaluator, model, records, seed):
             effects = values[:, 1:] - values[:, :1]
             found.append(

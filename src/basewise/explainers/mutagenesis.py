@@ -15,6 +15,7 @@ from basewise.explainers.count import Count, at_most, exactly
 from basewise.explainers.game import ROWS_AT_ONCE
 from basewise.explainers.units import Bases, disjoint, tokens_of
 from basewise.models.evaluator import Evaluator
+from basewise.models.precision import question_of
 from basewise.models.switchboards import spans_again, tokenised
 from basewise.registry import Registry, component, settings_of
 from basewise.sequence.alphabet import LETTERS, N, decode, encode
@@ -111,7 +112,7 @@ class Mutagenesis:
         """
         import pandas as pd
 
-        parts, without = [], Evaluator(model, target, "deletions")
+        parts, without = [], Evaluator(model, target, question_of("deletions", records))
         for record, found in measured(model, records, target):
             bases = np.array(list(record.sequence))
             part = {
@@ -167,7 +168,8 @@ def measured(
     model: Model, records: Sequence[Record], target: Target
 ) -> Iterator[tuple[Record, Effects]]:
     """Every record with its effects, evaluated for as many records together as there is room."""
-    evaluator, block, rows = Evaluator(model, target, "mutations"), [], 0
+    evaluator = Evaluator(model, target, question_of("mutations", records))
+    block, rows = [], 0
     for i, record in enumerate(records):
         block.append(Mutants(model, record))
         rows += len(block[-1].at)

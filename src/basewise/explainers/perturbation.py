@@ -19,6 +19,7 @@ from basewise.explainers.game import Estimate, Game, Play, error_of_draws, first
 from basewise.explainers.masking import Masking, NBases
 from basewise.explainers.units import Bases, Cut, Units, cut, tokens_of
 from basewise.models.evaluator import SAMPLE, Evaluator
+from basewise.models.precision import question_of
 from basewise.models.switchboards import Grouped, Switchboard
 from basewise.registry import Registry, component, settings_of
 from basewise.stats import random_numbers
@@ -102,7 +103,7 @@ class Perturbation(ABC):
         if len(records) > 1:
             self.cost(model, max(records, key=len))  # it needs the largest budget
         settings = settings_of(self)
-        evaluator = Evaluator(model, target, repr(self))
+        evaluator = Evaluator(model, target, question_of(self, records, seed))
         if evaluator.undecided and records:
             exact = Evaluator(replace(model, precision="full"), target)
             some = sorted({0, len(records) // 2})

@@ -53,7 +53,7 @@ class Random:
         progress: Callable[[Attribution], None] | None = None,
     ) -> list[Attribution]:
         """One attribution per record; only its output is the model's."""
-        evaluator = Evaluator(model, target, repr(self))
+        evaluator = Evaluator(model, target)
         cuts, asked = [], []
         for record in records:
             tokens = tokens_of(model, record)

@@ -7,7 +7,7 @@ switchboards together, cuts them into batches of a token budget and reads the ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -20,7 +20,7 @@ from basewise.errors import CapabilityError, DataError
 from basewise.models.batch import borrowed, few_widths, join
 from basewise.models.network import Network
 from basewise.models.onehot import OneHotNetwork
-from basewise.models.precision import Comparison, compared, halved, known, remember
+from basewise.models.precision import Comparison, compared, forget_halves, halved, known, remember
 from basewise.models.switchboards import Switchboard, Variants
 from basewise.types import Floats, Target
 
@@ -45,9 +45,9 @@ class Evaluator:
     ----------
     model : Model
     target : Target
-    question : str or None
-        What is going to be asked, such as an explainer and its settings: the precision found
-        sound for it holds for later evaluators of the same question, until the weights change.
+    question : hashable or None
+        What is going to be asked (`precision.question_of`): the precision found sound for it
+        holds for later evaluators of the same question, until the weights change.
 
     Raises
     ------
@@ -55,7 +55,7 @@ class Evaluator:
         If the model gives a value that is no finite number.
     """
 
-    def __init__(self, model: Model, target: Target, question: str | None = None):
+    def __init__(self, model: Model, target: Target, question: Hashable = None):
         self.model, self.target, self._question = model, target, question
         self.size = model.batch_size()
         self.undecided = model.precision != "full"
@@ -91,7 +91,7 @@ class Evaluator:
 
     @property
     def _key(self) -> tuple[object, ...]:
-        return self.model.device, replace(self.target, where=None), self._question
+        return self.model.device, self.target, self._question
 
     def decide(self, asked: Asked) -> None:
         """Choose the numbers to calculate with by some rows of what will be asked for.
@@ -133,6 +133,8 @@ class Evaluator:
             self.size = self.model.batch_size("bfloat16")
             network = few or halved(self.model.network) or self.model.network
             self.model = replace(self.model, network=network, precision="full")
+        elif few is not None:
+            forget_halves(self.model.network)
 
     @property
     def extras(self) -> dict[str, float]:

@@ -9,6 +9,7 @@ measured by how far the values of those rows lie apart.
 from __future__ import annotations
 
 import copy
+import sys
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -21,17 +22,22 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from transformers import PreTrainedModel
 
 from basewise.models.repeatable import faster_halved, timed
-from basewise.types import Floats
+from basewise.types import Floats, Record
 
 __all__ = [
     "FASTER",
     "NOISE",
     "Comparison",
     "compared",
+    "forget_halves",
     "halved",
     "known",
+    "question_of",
     "remember",
 ]
+
+KEPT = 64  # comparisons of a network
+LOOKED_AT = 64  # numbers of each weight, at least, by which weights are known again
 
 FASTER, NOISE = 1.2, 0.05
 """`auto` takes bfloat16 where it is at least so many times as fast, with at most such noise."""
@@ -47,7 +53,8 @@ class Comparison:
         The largest difference, in the units of the target.
     noise : float
         The standard deviation of the differences over that of the values, both within
-        sequences: scores are made of differences of one sequence's values.
+        sequences: scores are made of differences of one sequence's values. Infinite where they
+        do not differ, as where there is one of each.
     speed : float
         How many times as fast; inside `models.repeatable` by the device, not by the clock.
     """
@@ -82,6 +89,12 @@ def halved(network: nn.Module) -> nn.Module | None:
     return copy.deepcopy(network, known) if known else None
 
 
+def forget_halves(network: nn.Module) -> None:
+    """Give back the place that copies in few bits hold their weights in."""
+    for weight in (*network.parameters(), *network.buffers()):
+        _FEW.pop(weight, None)
+
+
 _FEW = WeakTensorKeyDictionary()  # of each weight, where it lies in few bits
 
 
@@ -99,8 +112,15 @@ _SPEEDS: WeakKeyDictionary[nn.Module, dict[torch.device, float]] = WeakKeyDictio
 _KNOWN: WeakKeyDictionary[nn.Module, dict[tuple[int, Hashable], Comparison]] = WeakKeyDictionary()
 
 
+def question_of(asking: object, records: Sequence[Record], seed: int = 0) -> Hashable:
+    """What says which rows a component will ask for: itself, the records and the seed."""
+    with np.printoptions(threshold=sys.maxsize):
+        own = f"{type(asking).__module__} {asking!r}"
+    return own, hash(tuple((record.id, record.sequence) for record in records)), seed
+
+
 def known(network: nn.Module, question: Hashable) -> Comparison | None:
-    """What was found for the same question, as long as nobody wrote to the weights.
+    """What was found for the same question, as long as the weights are the same.
 
     Nothing inside `repeatable`, where it must not matter what was asked before.
     """
@@ -110,16 +130,22 @@ def known(network: nn.Module, question: Hashable) -> Comparison | None:
 
 
 def remember(network: nn.Module, question: Hashable, found: Comparison) -> None:
-    """Keep what was found; only that of the weights as they are now."""
+    """Keep what was found; only that of the weights as they are now, and the latest of it."""
     state = _state(network)
-    kept = {key: each for key, each in _KNOWN.get(network, {}).items() if key[0] == state}
-    _KNOWN[network] = kept | {(state, question): found}
+    kept = [(key, each) for key, each in _KNOWN.get(network, {}).items() if key[0] == state]
+    _KNOWN[network] = dict(kept[-KEPT:]) | {(state, question): found}
 
 
 def _state(network: nn.Module) -> int:
-    """Where the weights lie and how often each was written to."""
-    weights = [*network.parameters(), *network.buffers()]
-    return hash(tuple((w.data_ptr(), 0 if w.is_inference() else w._version) for w in weights))
+    """Where the weights lie, and some of what each holds.
+
+    How often one was written to does not tell: fused optimisers and `.data` are not counted.
+    """
+    weights = [weight.detach() for weight in (*network.parameters(), *network.buffers())]
+    some = [weight.reshape(-1)[:: max(weight.numel() // LOOKED_AT, 1)] for weight in weights]
+    places = tuple(weight.data_ptr() for weight in weights)
+    seen = torch.cat([each.double().cpu() for each in some]) if some else torch.empty(0)
+    return hash((places, seen.numpy().tobytes()))
 
 
 def compared(
@@ -143,7 +169,7 @@ def compared(
     spread, noise = _within(own), _within(apart)
     return Comparison(
         error=max(float(np.abs(difference).max()) for difference in apart),
-        noise=noise / spread if spread else float("inf") if noise else 0.0,
+        noise=noise / spread if spread else float("inf"),  # values that do not differ tell nothing
         speed=speeds[device],
     )
 
