@@ -43,8 +43,11 @@ class LeverageShap(Stoppable):
     adjusted : bool
         Take a fitted surrogate of what bends and of interactions of three units off the values
         first and add its own Shapley values, known exactly, afterwards (regression adjustment,
-        Witter, Liu & Musco 2025, arXiv 2506.11849). Smaller errors for the same evaluations
-        (docs/benchmarks.md), at microseconds of arithmetic for each, more the more there are.
+        Witter, Liu & Musco 2025, arXiv 2506.11849). Smaller errors for the same evaluations and
+        about the same arithmetic (docs/benchmarks.md): games of as many units share their pairs,
+        each with the units in an order of its own, and what does not depend on values is
+        calculated once. Where more than a tenth of all coalitions are asked for, which is so of
+        few units, its standard errors are too large.
     """
 
     kind: ClassVar[Kind] = "additive"
