@@ -46,8 +46,8 @@ class LeverageShap(Stoppable):
         Witter, Liu & Musco 2025, arXiv 2506.11849). Smaller errors for the same evaluations and
         about the same arithmetic (docs/benchmarks.md): games of as many units share their pairs,
         each with the units in an order of its own, and what does not depend on values is
-        calculated once. Where more than a tenth of all coalitions are asked for, which is so of
-        few units, its standard errors are too large.
+        calculated once. Its standard errors are about twice too large where values hold little of
+        that kind, as those of a game of a dozen units with interactions of every order.
     """
 
     kind: ClassVar[Kind] = "additive"
