@@ -16,6 +16,7 @@ from basewise.explainers.count import costs
 from basewise.explainers.game import play_one
 from basewise.explainers.path import nodes, refinement
 from basewise.types import Bools, Floats
+from explained_models import Additive, of_module
 
 
 def pair(present: Bools) -> Floats:
@@ -266,6 +267,53 @@ def test_expected_gradients_say_how_sure_they_are() -> None:
     assert sure.sum() >= 4
     away = [(a.scores - many.scores)[sure] / a.standard_error[sure] for a in few]
     assert 0.6 < np.std(away) < 1.1  # places spread evenly: steadier than the error says
+
+
+@pytest.mark.parametrize(
+    ("reference", "draws"),
+    [
+        ({"type": "shuffled", "draws": 40}, 40),
+        ({"type": "shuffled", "draws": 5}, 60),
+        ({"type": "shuffled", "draws": 20}, 30),  # half of the starts have two lines
+        (["zero", {"type": "shuffled", "draws": 4}], 50),
+    ],
+)
+def test_the_error_of_expected_gradients_is_their_spread_over_seeds(
+    reference: Any, draws: int
+) -> None:
+    """Lines from one shuffle tell one thing of an additive model, however many they are."""
+    model, record = of_module(Additive()), bw.Record("r", "CAGATTACAGGCTTACGGATCC")
+    found = [
+        bw.explain(model, [record], "expected_gradients", "score", seed=s, reference=reference,
+                   draws=draws)[0]
+        for s in range(50)
+    ]  # fmt: skip
+    spread = np.var([a.scores for a in found], axis=0, ddof=1).mean()
+    assert 0.85 < (np.mean([a.standard_error**2 for a in found]) / spread) ** 0.5 < 1.15
+
+
+@pytest.mark.parametrize("reference", ["zero", ["zero", "uniform"], np.ones((7, 9, 4))])
+def test_references_that_are_given_leave_an_additive_model_no_error(reference: Any) -> None:
+    """What different references give is no error: they are the same with every seed."""
+    (a,) = bw.explain(
+        of_module(Additive()), [bw.Record("r", "CAGATTACA")], "expected_gradients", "score",
+        reference=reference, draws=28,
+    )  # fmt: skip
+    np.testing.assert_allclose(a.standard_error, 0, atol=1e-12)
+
+
+def test_given_references_of_a_line_each_have_the_error_of_drawn_ones() -> None:
+    references = np.random.default_rng(0).normal(size=(7, 4, 4))
+    a = ask("expected_gradients", reference=references, draws=7)
+    assert a.standard_error is not None
+    assert a.standard_error[1] > 0
+
+
+@pytest.mark.parametrize("reference", [1, ["zero", 1]])
+def test_one_shuffle_says_nothing_of_others(reference: Any) -> None:
+    one = {"type": "shuffled", "draws": 1}
+    given = one if reference == 1 else ["zero", one]
+    assert ask("expected_gradients", "CAGATTACA", reference=given, draws=12).standard_error is None
 
 
 @pytest.mark.parametrize("draws", [2, 3, 5])

@@ -83,7 +83,7 @@ class Gradient(ABC):
         rng: np.random.Generator,
         most: int,
     ) -> Iterator[tuple[Tensor, Floats]]:
-        """Where paths start, and one place on each, (d,), where the method needs them.
+        """Where paths start; one place on each and the number of its start, (d, 2), where needed.
 
         All at once; or, where only their sums are wanted, in parts of about `most`.
         """

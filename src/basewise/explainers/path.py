@@ -28,8 +28,8 @@ Rule = Literal["trapezoid", "gauss_legendre"]
 class Path:
     """Straight lines from d references (d, t, e) to one sequence's embedding x (t, e).
 
-    `places` (d,) are for methods that look at one place of each line; `weights` (t,) say what
-    every token counts in a target of a region.
+    `places` (d, 2) are for methods that look at one place of each line, and at the number of the
+    start that it has; `weights` (t,) say what every token counts in a target of a region.
     """
 
     ids: Tensor
