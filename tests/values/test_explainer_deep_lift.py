@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -144,7 +145,84 @@ def test_a_linear_network_is_its_gradient() -> None:
     np.testing.assert_allclose(a.hypothetical, table - table.mean(1, keepdims=True), atol=1e-4)
 
 
+class Pooled(nn.Module):
+    """A function of a convolution's (n, 5, 12), and its weighted mean, no two weights alike."""
+
+    def __init__(self, pool: Callable[[Tensor], Tensor]):
+        super().__init__()
+        torch.manual_seed(7)
+        self.convolution, self.pool = nn.Conv1d(4, 5, 3, padding=1), pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.pool(4 * self.convolution(x)).reshape(len(x), -1)
+        return (y * torch.linspace(1, 3, y.shape[1])).mean(1)
+
+
+REDUCED: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "amax of two": (lambda y: y.amax((1, 2)), lambda y: y.flatten(1).amax(1)),
+    "amax of two, kept": (
+        lambda y: y - y.amax((2, -2), keepdim=True),
+        lambda y: y - y.flatten(1).amax(1)[:, None, None],
+    ),
+    "amax of a list": (lambda y: y.amax([2]), lambda y: y.amax(2)),
+    "amax, kept": (lambda y: y.amax(1, True), lambda y: y.amax(1)),
+    "max, kept": (lambda y: torch.max(y, 2, keepdim=True)[0], lambda y: y.amax(2)),
+    "max along an axis": (lambda y: torch.max(input=y, axis=2).values, lambda y: y.amax(2)),
+    "logsumexp of two": (lambda y: y.logsumexp((1, 2)), lambda y: y.flatten(1).logsumexp(1)),
+    "logsumexp of one": (lambda y: y.logsumexp((2,)), lambda y: y.logsumexp(2)),
+    "logsumexp, kept": (
+        lambda y: y - y.logsumexp(1, keepdim=True),
+        lambda y: y - y.logsumexp(1)[:, None],
+    ),
+    "logsumexp of a row": (
+        lambda y: torch.stack([row.logsumexp((0, 1)) for row in y]),
+        lambda y: y.flatten(1).logsumexp(1),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REDUCED)
+@pytest.mark.parametrize("reference", ["zero", {"type": "shuffled", "keep": "bases", "draws": 3}])
+def test_a_reduction_is_the_same_however_its_dimensions_are_spelled(
+    name: str, reference: Any
+) -> None:
+    """And its scores sum to the gain for every pair, which `explain` itself refuses else."""
+    spelled, plain = (explain(Pooled(pool), reference=reference) for pool in REDUCED[name])
+    assert np.abs(spelled.scores).max() > 0.02
+    assert abs(spelled.gap) < 1e-5
+    np.testing.assert_allclose(spelled.scores, plain.scores, atol=1e-5)
+
+
+def test_the_largest_of_everything_by_hand() -> None:
+    """From nothing, the largest entry is the one the T at place 1 makes: 8 of 1, 2, 4, 8."""
+
+    class Largest(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x * (2.0 ** torch.arange(4))[:, None]).amax((1, 2))
+
+    np.testing.assert_allclose(explain(Largest(), "GTA", reference="zero").scores, [0, 8, 0])
+
+
 # ------------------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    ("pool", "operation"),
+    [
+        (lambda y: torch.stack([row.max() for row in y]), "max without dim"),
+        (lambda y: torch.stack([torch.amax(row) for row in y]), "amax without dim"),
+        (lambda y: torch.stack([row.amax(()) for row in y]), "amax without dim"),
+        (lambda y: torch.max(y, torch.zeros(1)), "max without dim"),
+        (lambda y: torch.max(torch.zeros(1), y), "max without dim"),
+        (lambda y: torch.max(y, other=torch.zeros(1)), "max without dim"),
+        (lambda y: torch.max(y, y.flip(2)), "max"),
+    ],
+)
+def test_a_maximum_that_names_no_dimension_is_refused_by_name(
+    pool: Callable[[Tensor], Tensor], operation: str
+) -> None:
+    with pytest.raises(CapabilityError, match=f"deep_lift has no rule for '{operation}', which"):
+        explain(Pooled(pool))
 
 
 class Gated(nn.Module):

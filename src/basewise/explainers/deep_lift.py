@@ -39,8 +39,8 @@ class DeepLift(Gradient):
     log-odds of several labels. A maximum gives its difference to the places where it stood;
     everything linear is as in a gradient. Scores `(x - r) * multiplier` sum to the gain for
     every pair of sequence and reference, which is checked. Operations without a rule (recurrent
-    layers, attention, products of two things that both depend on the sequence) are refused by
-    name.
+    layers, attention, products of two things that both depend on the sequence, a maximum of two
+    tensors or one that names no dimension) are refused by name.
 
     Several references are averaged (DeepLIFT/SHAP, Lundberg & Lee 2017); the standard error is
     that of the mean over references, extras say how much they disagree (see
@@ -172,6 +172,7 @@ ELEMENTWISE = _names("""
     hardsigmoid sigmoid tanh exp log log1p sqrt square abs __pow__ pow clamp logit logsigmoid erf
     __rtruediv__ reciprocal
 """)
+SPELLINGS = {"input": "x", "axis": "dim", "keepdims": "keepdim"}  # of arguments, also allowed
 CLOSE = 1e-7  # values of x and r this near are the same
 TOLERANCE = 1e-2  # of the gain
 ROUNDING = 1e-3  # of the magnitude of all scores: where they nearly cancel, the gain is rounded
@@ -225,7 +226,8 @@ class Rules(TorchFunctionMode):
                     kwargs = kwargs | {"inplace": False}
                 return _rescaled(args[0], lambda x: func(x, *args[1:], **kwargs))
             if name in OTHERS:
-                return OTHERS[name](*args, **kwargs)
+                spelled = {SPELLINGS.get(key, key): value for key, value in kwargs.items()}
+                return OTHERS[name](*args, **spelled)
         raise NoRule(name)
 
 
@@ -343,25 +345,44 @@ def _pooled(pool: Callable[..., Any], x: Tensor, *settings: Any, **more: Any) ->
     return with_twin(*_maximum(x, twin_of(x), *places))
 
 
-def _amax(x: Tensor, dim: int | tuple[int, ...], keepdim: bool = False) -> Tensor:
-    """A maximum over one dimension."""
-    if not isinstance(dim, int):
-        (dim,) = dim
-    both = [each.movedim(dim, -1) for each in (x, twin_of(x))]
-    places = [each.detach().argmax(-1, keepdim=True) for each in both]
-    y, r = (each.movedim(-1, dim) for each in _maximum(both[0], both[1], *places))
-    return with_twin(y, r) if keepdim else with_twin(y.squeeze(dim), r.squeeze(dim))
+def _over(
+    name: str, rule: Callable[[Tensor, Tensor], Pair], x: Tensor, dim: Any, keepdim: bool
+) -> Tensor:
+    """What a rule for the last dimension gives for these, which are made one.
+
+    Raises
+    ------
+    NoRule
+        If no dimension is named: of all dimensions some rows would be other sequences.
+    """
+    dims = tuple(dim) if isinstance(dim, list | tuple) else (dim,)
+    if not dims or not all(isinstance(each, int) for each in dims):
+        raise NoRule(f"{name} without dim")
+    last = tuple(range(-len(dims), 0))
+    both = [each.movedim(dims, last).flatten(-len(dims)) for each in (x, twin_of(x))]
+    y, r = rule(*both)
+    for at in sorted(each % x.ndim for each in dims) if keepdim else ():
+        y, r = y.unsqueeze(at), r.unsqueeze(at)
+    return with_twin(y, r)
 
 
-def _max(x: Tensor, dim: int, keepdim: bool = False) -> Any:
-    places = x.detach().argmax(dim, keepdim=keepdim)
-    return torch.return_types.max((_amax(x, dim, keepdim), places))
+def _amax(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    return _over("amax", _largest, x, dim, keepdim)
 
 
-def _logsumexp(x: Tensor, dim: int) -> Tensor:
-    both = [each.movedim(dim, -1) for each in (x, twin_of(x))]
-    pair: Pair = _LogSumExp.apply(*both)  # type: ignore[no-untyped-call]
-    return with_twin(*pair)
+def _max(x: Tensor, dim: Any = None, keepdim: bool = False, other: Any = None) -> Any:
+    y = _over("max", _largest, x, dim, keepdim)
+    return torch.return_types.max((y, x.detach().argmax(dim, keepdim=keepdim)))
+
+
+def _logsumexp(x: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    return _over("logsumexp", _LogSumExp.apply, x, dim, keepdim)
+
+
+def _largest(x: Tensor, r: Tensor) -> Pair:
+    """The maxima of the last dimension."""
+    y, of_r = _maximum(x, r, *(each.detach().argmax(-1, keepdim=True) for each in (x, r)))
+    return y.squeeze(-1), of_r.squeeze(-1)
 
 
 def _maximum(x: Tensor, r: Tensor, in_x: Tensor, in_r: Tensor) -> Pair:
