@@ -71,6 +71,30 @@ def test_members_of_a_list_count_alike_whatever_their_draws(name: str) -> None:
     assert several.hypothetical.shape == (3, 4)
 
 
+SHUFFLED = {"occlusion": "masking", "leverage_shap": "masking"} | dict.fromkeys(
+    COMPARING, "reference"
+)
+
+
+@pytest.mark.parametrize(("name", "setting"), SHUFFLED.items())
+def test_bases_that_no_shuffle_changes_score_nothing(name: str, setting: str) -> None:
+    """Every base counts; ends of stretches between Ns stay where dinucleotides are kept."""
+    kept, moved = (
+        {setting: {"type": "shuffled", "keep": keep, "draws": 20}}
+        for keep in ("dinucleotides", "bases")
+    )
+    sequence, ends = "TACAGATGNGATCACAT", [0, 7, 9, 16]
+    a = ask(Table(), sequence, name, **kept)
+    np.testing.assert_allclose(a.scores[ends], 0, atol=1e-6)
+    if setting == "reference":
+        assert not a.standard_error[ends].any()
+    for stretch in (slice(0, 8), slice(9, 17)):
+        assert np.abs(a.scores[stretch]).max() > 0.5
+    assert np.abs(ask(Table(), sequence, name, **moved).scores[ends]).min() > 0.1
+    for alone in ("A", "AC", "AAAA"):
+        np.testing.assert_allclose(ask(Table(), alone, name, **kept).scores, 0, atol=1e-6)
+
+
 def test_a_list_of_single_starts_is_the_mean_exactly() -> None:
     sequence, references = "CAGAT", ["zero", "uniform", "frequencies"]
     for rule in ("trapezoid", "gauss_legendre"):

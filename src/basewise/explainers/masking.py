@@ -105,6 +105,12 @@ class NBases:
 class Shuffled:
     """Absent bases come from shuffles of the sequence itself, averaged over `draws`.
 
+    A base that no shuffle changes is never absent: as a unit it is worth 0, whatever it does, and
+    no standard error tells. With dinucleotides kept that holds for the first and the last base
+    of every stretch between Ns, which stay in place, and for all of a sequence that has no other
+    such shuffle (A, AC, AAAA). Where the ends matter, keep bases, or explain a longer sequence
+    and leave its flanks out.
+
     Attributes
     ----------
     keep : str

@@ -131,6 +131,11 @@ class Frequencies:
 class ShuffledReference:
     """Shuffles of the sequence, several of them averaged.
 
+    A base that no shuffle changes scores 0, with standard error 0, whatever it does. With
+    dinucleotides kept that holds for the first and the last base of every stretch between Ns,
+    which stay in place, and for all of a sequence that has no other such shuffle (A, AC, AAAA).
+    Where the ends matter, keep bases, or explain a longer sequence and leave its flanks out.
+
     Attributes
     ----------
     keep : str
