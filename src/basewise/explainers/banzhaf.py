@@ -84,4 +84,5 @@ def pairs(u: int, m: int, first: int, rng: np.random.Generator) -> Bools:
 
 def members(numbers: Ints, u: int) -> Bools:
     """Coalitions, (n, u), by number; below `2 ** (u - 1)` are one of each complement pair."""
-    return (numbers[:, None] >> np.arange(u)) & 1 == 1
+    present: Bools = (numbers[:, None] >> np.arange(u)) & 1 == 1
+    return present
