@@ -135,6 +135,33 @@ def test_the_budget_ends_the_search_and_says_so() -> None:
     assert 2500 < game.evaluations < 3000 + 2 * 500 * 4
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_drawn_again_is_free(seed: int) -> None:
+    """All three of 12 units: most of the 4,096 coalitions are known before it is clear which."""
+    units, extras, game = rule(lambda z: z[:, :3].all(1), u=12, seed=seed)
+    assert units == (0, 1, 2)
+    assert extras["enough"] == 1
+    assert game.evaluations < 4096
+
+
+def test_a_search_that_nothing_can_settle_ends() -> None:
+    """All 32 coalitions are known at once; without a rule the precision is the one asked for."""
+    _, extras, game = rule(
+        lambda z: z[:, 1] | z[:, 3], u=5, precision=0.75, slack=1e-9, evaluations=600
+    )
+    assert extras["enough"] == 0
+    assert game.evaluations == 32
+
+
+@pytest.mark.parametrize("u", [3, 9, 14])
+def test_what_is_paid_stays_below_what_is_said(u: int) -> None:
+    settings = {"samples": 40, "batch": 30, "evaluations": 400, "beam": 3}
+    said = EXPLAINERS.build({"type": "anchors"} | settings).coalitions(u)
+    for seed in range(5):
+        _, _, game = rule(lambda z: z.sum(1) > u / 2, u=u, seed=seed, **settings)
+        assert game.evaluations <= said.number
+
+
 def test_a_function_of_values_has_no_prediction() -> None:
     model = bw.Model.from_callable(lambda s: [0.0] * len(s), ["score"])
     with pytest.raises(CapabilityError, match=r"gives values, which cannot be read as 'top'"):

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Anchors", "carried_by"]
 
+DRAWS = 10  # times `evaluations`: what is drawn again is free, and ends too
+
 
 @component
 class Anchors(Perturbation):
@@ -56,8 +58,9 @@ class Anchors(Perturbation):
     batch : int
         Samples drawn at once where more are needed.
     evaluations : int
-        Samples after which the search draws no more, at least `samples`: what it draws at once is
-        finished.
+        Coalitions valued after which the search draws no more, at least `samples`: what it draws
+        at once is finished. A sample drawn before costs nothing; the search ends after ten times
+        as many samples, too.
     """
 
     kind: ClassVar[Kind] = "rule"
@@ -92,7 +95,7 @@ class Anchors(Perturbation):
         return super().explain(model, records, top, seed, progress)
 
     def coalitions(self, units: int) -> Count:
-        # The search looks at what it has spent between draws; this is the most drawn at once.
+        # The search looks at what it has paid between draws; this is the most drawn at once.
         last = max(self.beam * (self.samples + units), 2 * self.batch)
         return at_most(min(max(self.samples, self.evaluations - 1 + last) + 2, 2**units))
 
@@ -207,7 +210,7 @@ class _Search:
     settings: Anchors
     game: Game
     rng: np.random.Generator
-    spent: int = 0
+    draws: int = 0
 
     def run(self) -> Generator[Bools, Floats, Rule]:
         """The smallest rule that is enough, or the most precise one found."""
@@ -287,9 +290,10 @@ class _Search:
         k, u = rules.shape
         samples = (self.rng.integers(0, 2, (k, n, u), np.uint8) > 0) | rules[:, None]
         values = (yield samples.reshape(-1, u)).reshape(k, n)
-        self.spent += k * n
+        self.draws += k * n
         return samples, values if self.game.full else 1 - values
 
     @property
     def broke(self) -> bool:
-        return self.spent >= self.settings.evaluations
+        paid, most = self.game.evaluations // self.game.draws, self.settings.evaluations
+        return paid >= most or self.draws >= DRAWS * most
