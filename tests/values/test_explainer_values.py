@@ -129,6 +129,25 @@ def test_lime_recovers_a_plane_and_says_so() -> None:
     assert estimate.extras["r2"] == pytest.approx(1)
 
 
+@pytest.mark.parametrize("constant", [0.0, 7.3, -1e-9, 1e6 + 0.1])
+@pytest.mark.parametrize("u", [1, 5, 12])
+def test_lime_misses_nothing_of_a_constant(constant: float, u: int) -> None:
+    _, estimate = game("lime", value=lambda z: np.full(len(z), constant), u=u, samples=60)
+    np.testing.assert_allclose(estimate.scores, 0, atol=1e-12 * abs(constant))
+    assert estimate.extras["r2"] == 1
+
+
+def test_lime_tells_little_from_nothing() -> None:
+    """What varies by a millionth of a constant is explained as well as without it."""
+    bent = {"u": 5, "samples": 60}
+    r2 = [
+        game("lime", value=lambda z, more=more: z[:, 0] * z[:, 2] + more, **bent)[1].extras["r2"]
+        for more in (0.0, 1e6)
+    ]
+    assert r2[0] < 0.95
+    assert r2[1] == pytest.approx(r2[0], abs=1e-6)
+
+
 def test_lime_keeps_the_features_asked_for() -> None:
     found = scores("lime", value=lambda z: z @ np.array([2.0, -3.0, 0.5]), features=2)
     assert [s == 0 for s in found] == [False, False, True]

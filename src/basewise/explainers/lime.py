@@ -23,9 +23,9 @@ class Lime(Stoppable):
     """LIME as the `lime` package's text explainer draws, weighs and fits it.
 
     The first sample is the sequence itself; each other one switches off a uniformly drawn
-    number of units. The surrogate's weighted R2 is reported as the extra `r2`; the standard
-    errors are how much the weights vary from seed to seed (their stability), for the features
-    that were kept.
+    number of units. The surrogate's weighted R2 is reported as the extra `r2`, 1 where all values
+    are equal: nothing is left to explain. The standard errors are how much the weights vary from
+    seed to seed (their stability), for the features that were kept.
 
     Attributes
     ----------
@@ -90,7 +90,10 @@ def draw(samples: int, n_units: int, rng: np.random.Generator) -> Bools:
 
 
 class Fit(NamedTuple):
-    """A fitted plane: weights (u,), their standard errors (u,), and its weighted R2."""
+    """A fitted plane: weights (u,), their standard errors (u,), and its weighted R2.
+
+    R2 is 1 where values are equal but for rounding, since there is nothing that it misses.
+    """
 
     weights: Floats
     standard_error: Floats
@@ -109,7 +112,8 @@ def ridge(x: Bools, y: Floats, weights: Floats, penalty: float) -> Fit:
     residual = rest - centred @ found
     spread = float(weights @ rest**2)
     error = errors(centred, residual, weights, inverse)
-    r2 = 1 - float(weights @ residual**2) / spread if spread > 0 else 1.0
+    rounding = (len(y) * np.finfo(float).eps) ** 2 * float(weights @ y**2)  # of the mean, at most
+    r2 = 1 - float(weights @ residual**2) / spread if spread > rounding else 1.0
     return Fit(found, error, r2)
 
 
