@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from basewise.errors import BasewiseError, CapabilityError
 from basewise.explainers import EXPLAINERS
 from basewise.explainers.count import exactly
 from basewise.explainers.forecast import FILE, Forecast, _stored, forecast
+from basewise.models import precision
+from basewise.models.repeatable import repeatable
 from basewise.store import attribution_bytes, write_attributions
 from basewise.types import Record
 from explained_models import bpe_bert, kmer_bert, records, tiny_cnn
@@ -66,6 +69,33 @@ def test_where_evaluations_are_a_bound_the_time_is_of_those_that_the_trial_made(
                                                  evaluations=1000))  # fmt: skip
     assert said.evaluations.number > 1.1 * made
     assert said.seconds / said.most == pytest.approx(made / said.evaluations.number, rel=0.1)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("noise", [0.0, np.inf])
+def test_precisions_are_compared_once_for_a_shard(
+    noise: float, shards: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether few bits are then taken or not; by the rows that shards ask of both networks."""
+    monkeypatch.setattr(precision, "faster_halved", lambda device: True)
+    monkeypatch.setattr(precision, "NOISE", noise)
+    model, rows = replace(tiny_cnn(), precision="auto"), [0]
+
+    def slow(module: object, args: object, given: dict[str, Any], found: object) -> None:
+        rows[0] += len(given["input_ids"])
+        time.sleep(5 * EACH * len(given["input_ids"]))
+
+    model.network.register_forward_hook(slow, with_kwargs=True)  # copies have it too
+    given, explainer = some(6, 13), EXPLAINERS.build("occlusion")
+    target = model.target(model.labels[-1])
+    with repeatable():
+        said = forecast(explainer, model, given, target, shards=shards)
+        rows[0] = 0
+        for i in range(shards):
+            found = explainer.explain(model, given[i::shards], target, 0)
+    assert {a.extras["bfloat16"] for a in found} == {float(noise > 0)}
+    assert rows[0] >= 6 * 15 + 32 * shards
+    assert 0.9 * rows[0] < said.seconds / (5 * EACH) < 1.6 * rows[0]
 
 
 def test_longer_records_take_longer() -> None:

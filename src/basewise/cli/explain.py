@@ -173,10 +173,11 @@ class _Asked:
         from basewise.registry import Registry
         from basewise.study.plan import Planned, table
 
+        given = self.explainer, self.model, self.records
+        shards = len(cut(*given, self.model.device.type))
         with repeatable():
-            cost = forecast(self.explainer, self.model, self.records, self.target, seed=self.seed)
-        cuts = cut(self.explainer, self.model, self.records, self.model.device.type)
-        planned = Planned(self.model.name, Registry.name_of(self.explainer), cost, len(cuts))
+            cost = forecast(*given, self.target, seed=self.seed, shards=shards)
+        planned = Planned(self.model.name, Registry.name_of(self.explainer), cost, shards)
         return list(table([planned]))
 
     def write(self, out: Path, folder: Path, mark: str, terminal: Terminal) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 from basewise.explainers.count import Costed, Count, costs
 from basewise.explainers.regions import explain_in_place, regions_of
 from basewise.models.batch_size import Work
+from basewise.models.precision import comparisons_inside
 from basewise.store import attribution_bytes
 from basewise.types import Attribution, Record, Target
 
@@ -78,18 +79,22 @@ def forecast(
     *,
     seed: int = 0,
     part: int = 100,
+    shards: int = 1,
     seconds: float = SECONDS,
 ) -> Forecast:
     """Say what explaining will cost, after explaining a few records for about a second.
 
     The trial is the explainer itself on records of middling length: it makes the same rows in
     the same batches, and it refuses what explaining would refuse. Its time per evaluation and
-    base is taken for all records; a network with attention takes more for the longest.
+    base is taken for all records; a network with attention takes more for the longest. Precisions
+    are compared once for each shard and region, whose time is counted as often.
 
     Parameters
     ----------
     part : int
         Records that are stored in one file.
+    shards : int
+        Pieces that the records are explained in.
     seconds : float
         How long the trial lasts at least.
 
@@ -99,6 +104,7 @@ def forecast(
         As explaining the records would.
     """
     places = regions_of(model, records, target)
+    often = max(shards, len({each for targets in places for each in targets}))
     records = [record for record, each in zip(records, places, strict=True) for _ in each]
     target = replace(target, where=None)  # reading another place costs the same
     counts = costs(explainer, model, records)
@@ -108,12 +114,12 @@ def forecast(
     work = float(np.dot([count.number for count in counts], lengths))
     some = [records[i] for i in middle[first:][:MOST]]
     seen = _trial(explainer, model, some, target, seed, work, seconds)
-    most = seen.seconds * work
+    once, most = seen.once * often, seen.seconds * work
     return Forecast(
         records=len(records),
         evaluations=Count.total(counts),
-        seconds=seen.share * most,
-        most=most,
+        seconds=once + seen.share * most,
+        most=once + most,
         memory=seen.memory,
         disk=round(seen.stored * float(lengths.sum())) + FILE * -(-len(records) // part),
     )
@@ -123,11 +129,12 @@ def forecast(
 class _Seen:
     """What a trial showed.
 
-    Seconds per evaluation and base; of the evaluations that were said, the share that was made;
-    bytes held; bytes stored per base.
+    Seconds per evaluation and base; those that are spent once; of the evaluations that were said,
+    the share that was made; bytes held; bytes stored per base.
     """
 
     seconds: float
+    once: float
     share: float
     memory: int
     stored: float
@@ -151,7 +158,8 @@ def _trial(
     earlier = peak(model.device)
     forget_peak(model.device)
     before = peak(model.device)
-    with _metered(model.network, lasting) as meter:
+    # Where records are explained one by one, so are precisions compared: in proportion.
+    with _metered(model.network, lasting, once=model.tracks is None) as meter:
         while True:
             some = records[:n]
             bases = sum(len(record.sequence) for record in some)
@@ -172,7 +180,7 @@ def _trial(
         largest = min(_largest_batch(model), work)
         held += round((held - before) * max(largest / max(meter.tokens, 1) - 1, 0))
         held = max(held, earlier)
-    return _Seen(seconds, share, held, _stored(found))
+    return _Seen(seconds, meter.once, share, held, _stored(found))
 
 
 def _largest_batch(model: Model) -> int:
@@ -197,34 +205,63 @@ class _Enough(Exception):
 
 
 class _Meter:
-    """Counts the rows that a network is given, and stops the trial when its time is over."""
+    """Counts the rows that a network is given, and stops the trial when its time is over.
 
-    def __init__(self, lasting: float) -> None:
-        self._lasting = lasting
+    The clock stands still, and rows do not count, while precisions are compared.
+
+    Parameters
+    ----------
+    lasting : float
+        Seconds of the trial.
+    once : bool
+        Whether comparing is done once; otherwise its time counts as that of rows.
+    """
+
+    def __init__(self, lasting: float, once: bool) -> None:
+        self._lasting, self._apart = lasting, once
         self._begin = time.perf_counter()
+        self._compares, self._stood = False, 0.0
         self.tokens = 0  # of the largest batch
         self.start()
 
     def start(self) -> None:
         """Another round begins."""
         self._marks: list[tuple[float, int]] = []
-        self._rows = 0
+        self._rows, self.once = 0, 0.0
         self.mark()
 
     def mark(self) -> None:
         """Take note of the time and of the rows until now."""
-        self._marks.append((time.perf_counter(), self._rows))
+        self._marks.append((time.perf_counter() - self._stood, self._rows))
+
+    @contextmanager
+    def comparing(self) -> Iterator[None]:
+        """What is done inside is done once."""
+        begin, self._compares = time.perf_counter(), True
+        try:
+            yield
+        finally:
+            self._compares = False
+            if self._apart:
+                self.once += time.perf_counter() - begin
+                self._stood += time.perf_counter() - begin
 
     @property
     def over(self) -> bool:
-        return self._marks[-1][0] - self._begin > self._lasting
+        return time.perf_counter() - self._begin > self._lasting
+
+    def __deepcopy__(self, _: object) -> _Meter:
+        """A copy of the network in few bits is counted too."""
+        return self
 
     def __call__(self, module: nn.Module, args: Any, given: dict[str, Any]) -> None:
+        self.tokens = max(self.tokens, given["input_ids"].numel())
+        if self._compares:
+            return
         self.mark()
         if self.over and len(self._marks) > CALLS + 1:
             raise _Enough
         self._rows += len(given["input_ids"])
-        self.tokens = max(self.tokens, given["input_ids"].numel())
 
     def seconds_per_row(self) -> float:
         """Of the later half of the round's calls, when batches have found their size."""
@@ -235,11 +272,12 @@ class _Meter:
 
 
 @contextmanager
-def _metered(network: nn.Module, lasting: float) -> Iterator[_Meter]:
-    meter = _Meter(lasting)
+def _metered(network: nn.Module, lasting: float, once: bool) -> Iterator[_Meter]:
+    meter = _Meter(lasting, once)
     handle = network.register_forward_pre_hook(meter, with_kwargs=True)
     try:
-        yield meter
+        with comparisons_inside(meter.comparing):
+            yield meter
     finally:
         handle.remove()
 

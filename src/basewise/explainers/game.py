@@ -305,12 +305,11 @@ def first_moves(
     boards: Iterable[tuple[T, B, Callable[[Game], Play]]],
     evaluate: Callable[[Sequence[tuple[B, Bools]]], list[Floats]],
     rows: int,
-) -> list[tuple[B, Bools]]:
+) -> Iterator[tuple[B, Bools]]:
     """What estimators ask for first, beside the ends: about so many rows for each board.
 
     The games are then left.
     """
-    found = []
     for each in boards:
         player, asked = _Player(*each), np.empty((0, each[1].n_units), bool)
         moved = player.ask()
@@ -325,8 +324,7 @@ def first_moves(
                 moved = new = player.ask()
         except StopIteration:
             asked = np.concatenate([asked, ends])
-        found.append((player.board, asked))
-    return found
+        yield player.board, asked
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from basewise.explainers import EXPLAINERS
+from basewise.explainers.count import costs
 from basewise.explainers.parts import CUTS, Cut, cuts_in
 from basewise.explainers.regions import explain_regions
 from basewise.models.repeatable import settled
@@ -158,8 +159,8 @@ def cut(explainer: Any, model: Model, records: Sequence[Record], device: str) ->
     """Cut records, in their order, into shards of as much work as `WORK` says, or one record."""
     weights = sum(weight.numel() for weight in model.network.parameters())
     found: list[Cut] = []
-    for record in records:
-        work = explainer.cost(model, record).number * len(record.sequence) * weights
+    for record, cost in zip(records, costs(explainer, model, records), strict=True):
+        work = cost.number * len(record.sequence) * weights
         n, before = found[-1] if found else (MOST, 0)
         if n < MOST and before + work <= WORK[device]:
             found[-1] = Cut(n + 1, before + work)

@@ -20,7 +20,15 @@ from basewise.errors import CapabilityError, DataError
 from basewise.models.batch import borrowed, few_widths, join
 from basewise.models.network import Network
 from basewise.models.onehot import OneHotNetwork
-from basewise.models.precision import Comparison, compared, forget_halves, halved, known, remember
+from basewise.models.precision import (
+    Comparison,
+    compared,
+    comparing,
+    forget_halves,
+    halved,
+    known,
+    remember,
+)
 from basewise.models.switchboards import Switchboard, Variants
 from basewise.types import Floats, Target
 
@@ -93,8 +101,10 @@ class Evaluator:
     def _key(self) -> tuple[object, ...]:
         return self.model.device, self.target, self._question
 
-    def decide(self, asked: Asked) -> None:
+    def decide(self, asked: Iterable[tuple[Variants, NDArray[Any]]]) -> None:
         """Choose the numbers to calculate with by some rows of what will be asked for.
+
+        What it takes to find out what that is counts as part of it (`precision.comparing`).
 
         Raises
         ------
@@ -102,6 +112,10 @@ class Evaluator:
             If bfloat16 is demanded of a network that cannot be copied.
         """
         self.undecided = False
+        with comparing():
+            self._decide(asked)
+
+    def _decide(self, asked: Iterable[tuple[Variants, NDArray[Any]]]) -> None:
         network = halved(self.model.network)
         if network is None:
             if self.model.precision == "bfloat16":
@@ -115,7 +129,7 @@ class Evaluator:
         full = Evaluator(replace(self.model, precision="full"), judged)
         half = Evaluator(replace(full.model, network=network), judged)
         half.size = self.model.batch_size("bfloat16")
-        some = sample(asked)
+        some = sample(list(asked))
         self.comparison = compared(
             self.model.network,
             self.model.device,

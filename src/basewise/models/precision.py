@@ -11,7 +11,9 @@ from __future__ import annotations
 import copy
 import sys
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -29,6 +31,8 @@ __all__ = [
     "NOISE",
     "Comparison",
     "compared",
+    "comparing",
+    "comparisons_inside",
     "forget_halves",
     "halved",
     "known",
@@ -117,6 +121,26 @@ def question_of(asking: object, records: Sequence[Record], seed: int = 0) -> Has
     with np.printoptions(threshold=sys.maxsize):
         own = f"{type(asking).__module__} {asking!r}"
     return own, hash(tuple((record.id, record.sequence) for record in records)), seed
+
+
+_AROUND: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
+    "around", default=nullcontext
+)
+
+
+def comparing() -> AbstractContextManager[object]:
+    """What is done inside is done once, however many rows follow."""
+    return _AROUND.get()()
+
+
+@contextmanager
+def comparisons_inside(around: Callable[[], AbstractContextManager[object]]) -> Iterator[None]:
+    """Have each comparison made inside of a context of one's own, which can take its time."""
+    token = _AROUND.set(around)
+    try:
+        yield
+    finally:
+        _AROUND.reset(token)
 
 
 def known(network: nn.Module, question: Hashable) -> Comparison | None:

@@ -73,8 +73,10 @@ def plan(
                 whole = len(study.models) * len(study.explainers)
                 progress(len(rows), whole, f"{name} by {explainer}")
             with naming(f"[explainers.{explainer}] with [models.{name}]"), repeatable():
-                cost = forecast(settings, model, explained, target, seed=study.about.seed)
                 shards = len(cut(settings, model, explained, model.device.type))
+                cost = forecast(
+                    settings, model, explained, target, seed=study.about.seed, shards=shards
+                )
             rows.append(Planned(name, explainer, cost, shards))
         costs = {row.explainer: row.cost for row in rows if row.model == name}
         with repeatable():
