@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 UNFINISHED = ".part"  # how the names of files end that are being written
+LOCK = "lock.json"  # of the folder of a run
 
 
 @contextmanager
@@ -398,6 +399,12 @@ def read_frame(path: Path, schema: str, version: str = "1") -> pd.DataFrame:
     return frame
 
 
+def _of_a_run(path: Path) -> bool:
+    """Whether a file can only be one that a run wrote: nobody loses anything with it."""
+    above = path.absolute().parent.parents
+    return path.suffix == ".parquet" and any((folder / LOCK).exists() for folder in above)
+
+
 def _read(path: Path, schema: str, version: str) -> pa.Table:
     read: Callable[..., pa.Table] = pq.read_table
     try:
@@ -405,10 +412,16 @@ def _read(path: Path, schema: str, version: str) -> pa.Table:
     except FileNotFoundError:
         raise StoreError(f"{path} does not exist; run the step that writes it.") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise StoreError(
-            f"{path} is not a whole Parquet file ({str(error).splitlines()[0]}); "
-            "delete it and run again."
-        ) from None
+        said = str(error).splitlines()[0].rstrip(".")
+        if _of_a_run(path):
+            remedy = "delete it and run again"
+        else:
+            by = "`basewise explain` or a run" if schema == "attribution" else "basewise"
+            remedy = f"give one that {by} wrote"
+        if path.is_file() and not path.read_bytes().startswith(b"PAR1"):
+            what = {"attribution": "attributions", "record": "records"}.get(schema, schema)
+            raise StoreError(f"{path} is no Parquet file of {what}; {remedy}.") from None
+        raise StoreError(f"{path} is not a whole Parquet file ({said}); {remedy}.") from None
     metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
     said = (metadata.get("basewise.schema"), metadata.get("basewise.version"))
     if said != (schema, version):

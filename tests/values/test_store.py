@@ -117,10 +117,30 @@ def test_foreign_broken_and_missing_files_are_refused(tmp_path):
     with pytest.raises(StoreError, match="a foreign table"):
         read_attributions(tmp_path / "foreign.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 not really")
-    with pytest.raises(StoreError, match="not a whole Parquet file"):
+    with pytest.raises(StoreError, match=r"not a whole Parquet file .*; give one that `basewise"):
         read_attributions(tmp_path / "broken.parquet")
     with pytest.raises(StoreError, match="does not exist"):
         read_attributions(tmp_path / "missing.parquet")
+
+
+def test_only_what_a_run_wrote_is_to_be_deleted(tmp_path):
+    own = tmp_path / "run" / "data" / "many.csv"
+    own.parent.mkdir(parents=True)
+    own.write_text("id,sequence\na,ACGT\n")
+    (tmp_path / "run" / "lock.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"many\.csv is no Parquet file of attributions; give one"):
+        read_attributions(own)
+    part = own.with_name("part-00000.parquet")
+    for content, flaw in (
+        (b"", "no Parquet file of records"),
+        (b"PAR1 not", "not a whole Parquet"),
+    ):
+        part.write_bytes(content)
+        with pytest.raises(StoreError, match=rf"{flaw} ?.*; delete it and run again\.$"):
+            read_records(part)
+        (tmp_path / "mine.parquet").write_bytes(content)
+        with pytest.raises(StoreError, match=rf"{flaw} ?.*; give one that basewise wrote\.$"):
+            read_records(tmp_path / "mine.parquet")
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path):
