@@ -15,6 +15,7 @@ from markupsafe import Markup
 from basewise.errors import ConfigError, DataError, MissingExtra
 from basewise.picture import heat, logo, tracks
 from basewise.picture.svg import file_of, framed
+from basewise.picture.words import listing
 from basewise.store import whole, write_text
 from basewise.types import Attribution, Floats, Span
 
@@ -83,13 +84,15 @@ def draw(
     Parameters
     ----------
     attributions : Attribution or sequence of Attribution
-        Of one sequence. Each has its own scale, in the units of its target.
+        Of one sequence. Each has its own scale, and says of what where they differ.
     kind : str, optional
-        `logo`: letters as tall as the scores of their bases. `tokens`: what was scored
+        `logo`: letters as tall as the scores of their bases; bars where the scores are of a motif
+        that was written there. `tokens`: what was scored
         together in one box, coloured by its score. By default a logo where every score is that
         of a base, and boxes otherwise (said in a warning where some are).
     names : sequence of str, optional
-        What to call each; its method where not given.
+        What to call each; where not given its method, with the record, the model and the settings
+        in which several differ.
     tss : int, optional
         0-based index of the +1 base; positions then count from it.
     truth, hits : sequence of Span
@@ -136,9 +139,8 @@ def draw(
     if kind == "logo" or (kind is None and all(a.of_bases for a in found)):
         drawing = logo_of(found, names=names, tss=tss, truth=truth, hits=hits, width=width or 100)
     else:
-        unit = str(next((a.target for a in found if a.kind != "rule"), found[0].target))
-        panels = [a.panel(name, unit) for name, a in zip(_names(found, names), found, strict=True)]
-        drawing = heat.heat_map(found[0].sequence, panels, unit, tss=tss, width=width or 1800)
+        panels = [a.panel(name, tss) for name, a in zip(_names(found, names), found, strict=True)]
+        drawing = heat.heat_map(found[0].sequence, panels, tss=tss, width=width or 1800)
     return Picture(file_of(drawing))
 
 
@@ -152,14 +154,9 @@ def logo_of(
     width: int = 100,
 ) -> Markup:
     """The logo that `draw` makes, for a page that sets its colours."""
-    tracks = [
-        logo.Track(name, a.per_base(), a.told)
-        for name, a in zip(_names(attributions, names), attributions, strict=True)
-    ]
-    first = attributions[0]
-    return logo.logo(
-        first.sequence, tracks, str(first.target), tss=tss, truth=truth, hits=hits, width=width
-    )
+    named = zip(_names(attributions, names), attributions, strict=True)
+    tracks = [a.track(name, tss) for name, a in named]
+    return logo.logo(attributions[0].sequence, tracks, tss=tss, truth=truth, hits=hits, width=width)
 
 
 def draw_tracks(
@@ -209,8 +206,36 @@ def check_format(ending: str) -> None:
         raise ConfigError(f"Pictures are saved as .svg or .png, not as {ending or 'no'} files.")
 
 
-def _names(attributions: Sequence[Attribution], names: Sequence[str]) -> Sequence[str]:
-    return names or [a.method.replace("_", " ") for a in attributions]
+def _names(found: Sequence[Attribution], names: Sequence[str]) -> Sequence[str]:
+    if names:
+        return names
+    parts = [
+        "method",
+        *(p for p in ("record_id", "model") if len({getattr(a, p) for a in found}) > 1),
+    ]
+    kin = [[getattr(a, part) for part in parts] for a in found]
+    settings = [{**a.settings, "seed": a.seed} for a in found]
+    said = []
+    for (method, *more), own in zip(kin, settings, strict=True):
+        alike = [its for name, its in zip(kin, settings, strict=True) if name == [method, *more]]
+        apart = [
+            f"{key.replace('_', ' ')} {_said(value)}"
+            for key, value in own.items()
+            if value is not None and any(its.get(key) != value for its in alike)
+        ]
+        said.append(", ".join([*more, method.replace("_", " "), *apart]))
+    return said
+
+
+def _said(value: object) -> str:
+    """A setting in words: `windows (size 6)`."""
+    if isinstance(value, Mapping):
+        more = ", ".join(f"{key} {_said(own)}" for key, own in value.items() if key != "type")
+        kind = str(value.get("type", ""))
+        return f"{kind} ({more})" if kind and more else kind or more
+    if isinstance(value, list):
+        return listing(map(_said, value))
+    return str(value).replace("_", " ")
 
 
 def _png(svg: str, scale: float) -> bytes:

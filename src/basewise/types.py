@@ -17,6 +17,7 @@ from basewise.errors import ConfigError, UnknownName
 
 if TYPE_CHECKING:
     from basewise.picture.heat import Panel
+    from basewise.picture.logo import Track
 
 __all__ = [
     "BACKGROUND",
@@ -48,6 +49,10 @@ Kind = Literal["additive", "ranking", "rule", "corpus"]
 """What scores mean. additive: they sum to output - baseline. ranking: their order and sign
 speak, not their sum. rule: 1 inside a sufficient rule, 0 outside. corpus: they describe the
 data set and its labels, not one prediction."""
+
+_ATTENTION = ("attention", "attention_rollout")
+_BLIND = dict.fromkeys(_ATTENTION, "share of attention") | {"random": "random numbers"}
+"""What methods score that know nothing of the target."""
 
 Read = Literal["log_odds", "logit", "probability", "margin", "top", "value"]
 """How a model's outputs become the one number explained; see `Target`."""
@@ -278,51 +283,123 @@ class Attribution:
     @property
     def of_bases(self) -> bool:
         """Whether every score is that of a single base, so that a logo shows it."""
-        return bool((self.spans[:, 1] - self.spans[:, 0] == 1).all())
+        single = (self.spans[:, 1] - self.spans[:, 0] == 1).all()
+        return self.written is None and bool(single)
+
+    @property
+    def written(self) -> str | None:
+        """The motif that the scores are of, written at each place; None where they are of the
+        sequence's own bases."""
+        return self.settings.get("motif")
+
+    @property
+    def unit(self) -> str:
+        """What a score is, for an axis: the target, where the method looks at it."""
+        if self.kind == "rule":
+            return "1 in the rule, 0 outside of it"
+        return _BLIND.get(self.method, str(self.target))
 
     @property
     def told(self) -> str:
         """What the scores add up to, and how far they miss it, for a reader."""
+        return self.told_from(None)
+
+    def told_from(self, tss: int | None) -> str:
+        """`told`, with bases counted from a TSS (0-based index of the +1 base) or from 1."""
         from basewise.picture.words import gap, number
 
         if self.kind == "rule":
-            return self._told_of_rule()
+            return self._told_of_rule(tss)
+        if self.unit != str(self.target):
+            return f"the same for every target; {self.target} {number(self.output)}"
         said = f"output {number(self.output)}"
+        if self.written is not None:
+            kept = self.settings.get("keep")
+            said = (
+                f"{self.written} written at each place, in "
+                f"{f'shuffles that keep {kept}' if kept else 'backgrounds'}; {said}"
+            )
         if not np.isnan(self.baseline):
             said += f", baseline {number(self.baseline)}"
         return f"{said}, gap {gap(self.gap)}" if self.kind == "additive" else said
 
-    def _told_of_rule(self) -> str:
-        """What a rule keeps, how surely, and whether it is one."""
+    def _told_of_rule(self, tss: int | None) -> str:
+        """What a rule keeps, how surely, what is in it, and whether it is one."""
         from basewise.picture.words import number
 
         kept = self.target.label if self.output > 0 else f"not {self.target.label}"
         said = [f"{name} {number(self.extras[name])}" for name in ("precision", "coverage")
                 if name in self.extras]  # fmt: skip
+        if members := self._members(tss):
+            said.append(f"in the rule: {members}")
         if self.extras.get("enough") == 0:
             said.append("no rule was found within the budget, this is the most precise")
+        elif not members:
+            said.append("no base is needed")
         return "; ".join([f"a rule that keeps the prediction {kept}", *said])
 
-    def panel(self, name: str, unit: str) -> Panel:
-        """A row of a heat map whose scores are of this unit."""
+    def _members(self, tss: int | None) -> str:
+        """The units in a rule, the first eight of them: `T15, GATA 18–21 and 3 more`."""
+        from basewise.picture.axis import place
+        from basewise.picture.words import listing
+
+        said = []
+        for start, end in self.spans[self.scores > 0].tolist():
+            letters = self.sequence[start:end] if end - start <= 10 else ""
+            if end - start > 1:
+                said.append(f"{letters} {place(start, tss)}–{place(end - 1, tss)}".lstrip())
+            else:
+                said.append(f"{letters}{place(start, tss)}")
+        rest = [f"{len(said) - 8} more"] if len(said) > 8 else []
+        return listing(said[:8] + rest)
+
+    def panel(self, name: str, tss: int | None = None) -> Panel:
+        """A part of a heat map; bases are counted from a TSS or from 1."""
         from basewise.picture.heat import Panel
 
-        if self.kind == "rule":
-            legend = "1 in the rule, 0 outside of it"
+        spans, told, letters = self.spans, self.told_from(tss), ""
+        if self.written is not None:
+            spans, letters = self._places(self.written)
+            if not letters.strip():
+                told += "; a box is where it begins"
+        looks = self.method in _ATTENTION
+        if looks:
+            legend = f"{self.unit}, from the least (white) to the most (orange)"
         else:
-            legend = f"scores for the {self.target}" if str(self.target) != unit else ""
-        return Panel(name, self.spans, self.scores, self.per_base(), self.told, legend)
+            legend = "" if self.unit == str(self.target) else self.unit
+        return Panel(
+            name, spans, self.scores, self.per_base(), self.unit, told, legend, letters, looks
+        )
+
+    def _places(self, motif: str) -> tuple[Ints, str]:
+        """Stretches that do not overlap, (u, 2), one for each place of a motif; and what stands
+        there: the motif, or nothing where the places overlap."""
+        starts = self.spans[:, 0]
+        step = int(starts[1] - starts[0]) if len(starts) > 1 else len(motif)
+        letters = np.full(len(self.sequence), " ")
+        if step >= len(motif):
+            letters[starts[:, None] + np.arange(len(motif))] = list(motif)
+        return np.stack([starts, starts + min(step, len(motif))], 1), "".join(letters)
+
+    def track(self, name: str, tss: int | None = None) -> Track:
+        """A part of a logo; bases are counted from a TSS or from 1."""
+        from basewise.picture.logo import Track
+
+        told = self.told_from(tss)
+        if self.written is not None:
+            told += "; its bases share the score of a place"
+        return Track(name, self.per_base(), self.unit, told, letters=self.written is None)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: a logo of bases, a heat map of longer units."""
         from basewise.picture.heat import heat_map
-        from basewise.picture.logo import Track, logo
+        from basewise.picture.logo import logo
         from basewise.picture.svg import framed
 
-        name, unit = f"{self.record_id}, {self.method.replace('_', ' ')}", str(self.target)
+        name = f"{self.record_id}, {self.method.replace('_', ' ')}"
         if self.of_bases:
-            return framed(logo(self.sequence, [Track(name, self.per_base(), self.told)], unit))
-        return framed(heat_map(self.sequence, [self.panel(name, unit)], unit))
+            return framed(logo(self.sequence, [self.track(name)]))
+        return framed(heat_map(self.sequence, [self.panel(name)]))
 
     def __repr__(self) -> str:
         return (

@@ -292,3 +292,225 @@ def test_a_rule_is_captioned_as_what_it_is() -> None:
     assert kept.told.startswith("a rule that keeps the prediction not yes; precision 1.00")
     missed = replace(kept, extras={**kept.extras, "enough": 0.0})
     assert missed.told.endswith("no rule was found within the budget, this is the most precise")
+
+
+def words(picture: bw.drawing.Picture) -> str:
+    return " ".join(ElementTree.fromstring(picture.svg).itertext())
+
+
+def upright(picture: bw.drawing.Picture) -> list[str]:
+    """What is written along the vertical axis."""
+    texts = ElementTree.fromstring(picture.svg).iter(f"{SVG}text")
+    return [text.text or "" for text in texts if "rotate" in text.attrib.get("transform", "")]
+
+
+OTHERS = [
+    BASES,
+    replace(BASES, target=Target("promoter", read="probability"), output=0.25),
+    replace(BASES, target=Target("other"), output=-2.0),
+]
+
+
+def test_a_logo_of_several_targets_names_that_of_each_panel() -> None:
+    assert upright(bw.draw([BASES, replace(BASES, method="lime")])) == ["log-odds of promoter"]
+    picture = bw.draw(OTHERS)
+    assert upright(picture) == []
+    for said in (
+        "log-odds of promoter: output 2.00,",
+        "probability of promoter: output 0.250,",
+        "log-odds of other: output −2.00,",
+    ):
+        assert words(picture).count(said) == 1
+
+
+def test_boxes_of_several_targets_say_what_raises_each() -> None:
+    said = words(bw.draw(OTHERS, "tokens"))
+    for a in OTHERS:
+        assert said.count(f"blue lowers, orange raises the {a.target}") == 1
+
+
+def test_a_rule_beside_scores_is_not_in_their_unit() -> None:
+    rule = replace(BASES, kind="rule", method="anchors", scores=np.array([0.0, 1, 0, 1]), extras={})
+    assert upright(bw.draw(rule)) == ["1 in the rule, 0 outside of it"]
+    picture = bw.draw([BASES, rule])
+    assert upright(picture) == []
+    assert words(picture).count("log-odds of promoter") == 1
+    assert "1 in the rule, 0 outside of it: a rule that keeps" in words(picture)
+
+
+def test_panels_are_called_by_what_they_differ_in() -> None:
+    windows = {"units": {"type": "windows", "size": 6}, "draws": 2}
+    one = replace(BASES, settings={"units": {"type": "bases"}, "draws": 2})
+    for found, names in (
+        ([one, replace(one, record_id="b")], ["a, kernel shap", "b, kernel shap"]),
+        ([one, replace(one, model="n")], ["m, kernel shap", "n, kernel shap"]),
+        (
+            [one, replace(one, settings=windows)],
+            ["kernel shap, units bases", "kernel shap, units windows (size 6)"],
+        ),
+        ([one, replace(one, seed=5)], ["kernel shap, seed 0", "kernel shap, seed 5"]),
+        ([one, replace(one, method="lime", seed=5)], ["kernel shap", "lime"]),
+    ):
+        texts = ElementTree.fromstring(bw.draw(found).svg).iter(f"{SVG}text")
+        assert [t.text for t in texts if t.attrib.get("font-weight") == "600"] == names
+
+
+def rule_of(length: int, members: list[int], **extras: float) -> Attribution:
+    sequence = ("ACGTTG" * length)[:length]
+    kept = np.isin(np.arange(length), members).astype(float)
+    spans = [[i, i + 1] for i in range(length)]
+    return attribution(sequence, spans, kept, kind="rule", method="anchors", extras=extras)
+
+
+def test_members_of_a_rule_can_be_read_outside_of_the_window() -> None:
+    rule = rule_of(300, [4, 150, 152, 290])
+    assert rule.told.endswith("; in the rule: T5, A151, G153 and G291")
+    assert "in the rule: T−146, A+1, G+3 and G+141" in words(bw.draw(rule, tss=150, width=40))
+    assert "T−146" in words(bw.draw(rule, "tokens", tss=150, width=40))
+    many = rule_of(300, list(range(0, 110, 10)))
+    assert many.told.endswith("in the rule: A1, T11, G21, A31, T41, G51, A61, T71 and 3 more")
+    units = attribution("ACGTTGCAA" * 3, [[0, 3], [3, 5], [5, 27]], [1.0, 0, 1], kind="rule")
+    assert units.told.endswith("in the rule: ACG 1–3 and 6–27")
+
+
+def test_an_empty_rule_says_so() -> None:
+    assert rule_of(9, [], coverage=1.0).told.endswith("coverage 1.00; no base is needed")
+    assert "is needed" not in rule_of(9, [], enough=0.0).told
+
+
+SLOPE = replace(rule_of(300, []), kind="ranking", scores=np.linspace(-1, 1, 300))
+
+
+def test_long_captions_go_on_in_the_next_line() -> None:
+    told = rule_of(300, list(range(0, 200, 7)), precision=0.97, coverage=1e-9, enough=0.0)
+    for kind in ("logo", "tokens"):
+        picture = bw.draw([told, SLOPE], kind)
+        lines = [
+            (float(span.attrib["dy"]), len(span.text or ""))
+            for span in ElementTree.fromstring(picture.svg).iter(f"{SVG}tspan")
+            if span.attrib.get("dy") == "15"
+        ]
+        assert lines
+        assert max(length for _, length in lines) < 135
+        assert " ".join(words(picture).split()).count("this is the most precise") == 1
+
+
+def written(stride: int | None, motif: str = "TATAAA") -> tuple[Attribution, str]:
+    """How a motif does in a sequence in which it does not occur; and what is drawn of it."""
+    model = bw.Model.from_callable(lambda some: [s.count(motif) for s in some], ["n"])
+    record = bw.Record("a", "GGCCGCGCGGTTGCGCCGGCC")
+    (found,) = bw.explain(model, [record], "marginalisation", "n", motif=motif, stride=stride)
+    texts = ElementTree.fromstring(bw.draw(found).svg).iter(f"{SVG}text")
+    drawn = [t.text or "" for t in texts if "pointer-events" in t.attrib.get("style", "")]
+    return found, "".join(drawn)
+
+
+def test_places_of_a_written_motif_hold_the_motif_and_not_the_sequence() -> None:
+    for stride, times in ((None, 1), (6, 3), (9, 2)):
+        found, drawn = written(stride)
+        assert drawn == "TATAAA" * times
+        said = words(bw.draw(found))
+        assert "TATAAA written at each place, in shuffles that keep dinucleotides; output" in said
+        assert len(boxes(bw.draw(found))) == times
+
+
+def test_places_that_overlap_are_boxes_without_letters() -> None:
+    for stride in (1, 4):
+        found, drawn = written(stride)
+        assert drawn == ""
+        assert "a box is where it begins" in words(bw.draw(found))
+        titles = [title for _, title, _ in boxes(bw.draw(found))]
+        assert titles == [
+            f"{start + 1} to {start + stride}: {score:.3g}"
+            for start, score in zip(found.spans[:, 0], found.scores, strict=True)
+        ]
+
+
+def test_a_written_motif_has_bars_and_no_letters_in_a_logo() -> None:
+    found, _ = written(1, "A")
+    assert not found.of_bases
+    assert 'class="heat"' in bw.draw(found).svg
+    root = ElementTree.fromstring(bw.draw(found, "logo").svg)
+    assert not list(root.iter(f"{SVG}use"))
+    assert sum(r.attrib["height"] == "1" for r in root.iter(f"{SVG}rect")) == 21
+
+
+@pytest.mark.parametrize("method", ["attention", "attention_rollout"])
+def test_attention_is_a_share_and_its_scale_begins_at_the_least(method: str) -> None:
+    looks = replace(
+        TOKENS, method=method, kind="ranking", baseline=np.nan, scores=np.array([0.3, 0.31, 0.32])
+    )
+    picture = bw.draw(looks)
+    said = words(picture)
+    assert "share of attention, from the least (white) to the most (orange)" in said
+    assert "score for the log-odds" not in said
+    assert [fill for fill, *_ in boxes(picture)] == [
+        "#{:02x}{:02x}{:02x}".format(*colour_of(share)) for share in (0, 0.5, 1)
+    ]
+    ends = [t.text for t in ElementTree.fromstring(picture.svg).iter(f"{SVG}text")][-3:-1]
+    assert ends == ["0.3", "0.32"]
+    assert upright(bw.draw(looks, "logo")) == ["share of attention"]
+    assert "log-odds of promoter 2.00" in said
+    flat = replace(looks, scores=np.full(3, 0.25))
+    assert {fill for fill, *_ in boxes(bw.draw(flat))} == {"#f7f7f7"}
+
+
+def test_numbers_beside_an_axis_leave_its_title_free() -> None:
+    for scores, marks in (
+        ([1.0, -2.0, 0.5, 2.0], {"2", "−2"}),
+        ([0.0031, -0.0065, 0, 0], {"0.0031", "−0.0065"}),
+        ([2.3e-9, -1.15e-9, 0, 0], {"2.3 × 10⁻⁹", "−1.1 × 10⁻⁹"}),
+    ):
+        root = ElementTree.fromstring(bw.draw(replace(BASES, scores=np.array(scores))).svg)
+        texts = [t for t in root.iter(f"{SVG}text") if t.attrib.get("font-size") == "11"]
+        assert marks <= {t.text for t in texts}
+        for t in texts:
+            if t.attrib["text-anchor"] == "end":
+                room = float(t.attrib["x"]) - font_width(t.text or "", 11)
+                assert room >= 16.5  # the title ends there: its ground line at 13, and descenders
+        first = next(root.iter(f"{SVG}use"))
+        x = float(first.attrib["transform"].split()[4])
+        assert x >= max(float(t.attrib["x"]) for t in texts if t.attrib["text-anchor"] == "end")
+
+
+def font_width(text: str, size: float) -> float:
+    """As the font itself has it."""
+    import matplotlib
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextToPath
+
+    file = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    width, *_ = TextToPath().get_text_width_height_descent(
+        text, FontProperties(fname=file, size=size), False
+    )
+    return float(width)
+
+
+def test_small_numbers_of_a_scale_are_written_as_titles_write_them() -> None:
+    said = words(bw.draw(replace(TOKENS, scores=np.array([2.3e-9, -1e-9, 0]))))
+    assert "2.3e-09" not in said
+    assert said.count("−2.30 × 10⁻⁹") == 1
+    assert "ACG 1 to 3: 2.30 × 10⁻⁹" in said
+
+
+def test_a_token_that_goes_on_has_no_edge_where_it_was_cut() -> None:
+    sequence = "ACGTA" * 40
+    picture = bw.draw(attribution(sequence, [[0, 80], [80, 110], [110, 200]], [1, 2, 3]))
+    groups = [
+        g
+        for g in ElementTree.fromstring(picture.svg).iter(f"{SVG}g")
+        if g.find(f"{SVG}title") is not None
+    ]
+    whole, cut, _ = groups
+    assert [rect.attrib.get("stroke") for rect in whole.iter(f"{SVG}rect")] == [None]
+    rects = list(cut.iter(f"{SVG}rect"))
+    assert [rect.attrib["stroke"] for rect in rects] == ["none", "none"]
+    first, second = [path.attrib["d"] for path in cut.iter(f"{SVG}path")]
+    left, right = (
+        float(rects[0].attrib["x"]),
+        float(rects[0].attrib["x"]) + float(rects[0].attrib["width"]),
+    )
+    assert first == f"M{left:.1f} {rects[0].attrib['y']}H{right:.1f}m0 22H{left:.1f}v-22"
+    end = float(rects[1].attrib["x"]) + float(rects[1].attrib["width"])
+    assert second.endswith(f"M{end:.1f} {rects[1].attrib['y']}v22")
+    assert "v-22" not in second

@@ -17,6 +17,7 @@ from basewise.picture.words import (
     p_value,
     percent,
     sample,
+    tick,
 )
 from basewise.report.blocks import Table
 
@@ -43,6 +44,24 @@ from basewise.report.blocks import Table
 )
 def test_a_number_has_three_significant_digits(value: float | None, said: str) -> None:
     assert number(value) == said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.0, "0"),
+        (0.5, "0.5"),
+        (-2.0, "−2"),
+        (-0.00649, "−0.0065"),
+        (99.7, "100"),
+        (123.4, "123"),
+        (-12345.6, "−12,346"),
+        (2.3e-9, "2.3 × 10⁻⁹"),
+        (-4.96e8, "−5.0 × 10⁸"),
+    ],
+)
+def test_a_number_beside_an_axis_is_short(value: float, said: str) -> None:
+    assert tick(value) == said
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import math
 from basewise.errors import DataError
 from basewise.picture.words import MINUS
 
-__all__ = ["index_of", "position_of", "position_ticks", "ticks"]
+__all__ = ["index_of", "place", "position_of", "position_ticks", "ticks"]
 
 
 def index_of(position: int, tss: int) -> int:
@@ -30,6 +30,13 @@ def position_of(index: int, tss: int) -> int:
     return index - tss + (index >= tss)
 
 
+def place(index: int, tss: int | None) -> str:
+    """What a base is called: counted from 1, or from the TSS where there is one."""
+    if tss is None:
+        return f"{index + 1:,}"
+    return f"{position_of(index, tss):+,}".replace("-", MINUS)
+
+
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers within [low, high], at most about `most` of them."""
     if not high > low:
@@ -49,13 +56,13 @@ def position_ticks(start: int, end: int, tss: int | None, most: int = 8) -> list
     if tss is None:
         step = _step((end - start) / most)
         found = [i for i in range(start, end) if (i + 1) % step == 0]
-        return [(i, f"{i + 1:,}") for i in ([start, *found] if start == 0 and step > 1 else found)]
+        return [(i, place(i, tss)) for i in ([start, *found] if start == 0 and step > 1 else found)]
     first, last = position_of(start, tss), position_of(end - 1, tss)
     step = _step((last - first) / most)
     marks = {m for m in range(first, last + 1) if m % step == 0 and m}
     if first <= 1 <= last:
         marks = {m for m in marks if not 0 <= m < 1 + step / 2} | {1}
-    return [(index_of(m, tss), f"{m:+,}".replace("-", MINUS)) for m in sorted(marks)]
+    return [(i, place(i, tss)) for i in (index_of(m, tss) for m in sorted(marks))]
 
 
 def _step(size: float) -> int:

@@ -13,10 +13,10 @@ import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from basewise.picture.axis import position_of
+from basewise.picture.axis import place
 from basewise.picture.logo import best_window
-from basewise.picture.svg import INK, LEFT, MUTED, RIGHT, WIDTH, Floats, page
-from basewise.picture.words import MINUS
+from basewise.picture.svg import INK, LEFT, MUTED, RIGHT, WIDTH, Floats, page, title
+from basewise.picture.words import tick
 
 __all__ = ["Panel", "colour_of", "heat_map"]
 
@@ -40,24 +40,32 @@ class Panel(NamedTuple):
         Of the stretches.
     bases : (b,) float
         The same scores on bases.
+    unit : str
+        Of the scores.
     told : str
         What the scores add up to, beside the name.
     legend : str
-        What the colours mean, where they are no scores of the map's unit.
+        What the colours mean, where they do not tell what raises the unit.
+    letters : str
+        What stands in the places of the b bases, a blank for nothing; the sequence where empty.
+    from_least : bool
+        The scale begins at the least score, not at zero.
     """
 
     name: str
     spans: NDArray[np.int64]
     scores: Floats
     bases: Floats
+    unit: str
     told: str = ""
     legend: str = ""
+    letters: str = ""
+    from_least: bool = False
 
 
 def heat_map(
     sequence: str,
     panels: Sequence[Panel],
-    unit: str,
     *,
     tss: int | None = None,
     width: int = 1800,
@@ -69,9 +77,7 @@ def heat_map(
     sequence : str
         Its b letters.
     panels : sequence of Panel
-        Each has its own scale.
-    unit : str
-        Of the scores.
+        Each has its own scale, and says what it is of.
     tss : int, optional
         0-based index of the +1 base; positions then count from it.
     width : int
@@ -91,16 +97,14 @@ def heat_map(
             at = np.arange(len(sequence))
             spans, scores = np.stack([at, at + 1], 1), panel.bases
         shown = f", bases {start + 1:,} to {end:,} of {len(sequence):,}"
-        out.append(
-            f'<text x="{LEFT}" y="{y + 14:.1f}" font-weight="600">{escape(panel.name)}'
-            f'<tspan font-weight="400" style="fill:{MUTED}" dx="8">{escape(panel.told)}'
-            f"{shown if end - start < len(sequence) else ''}</tspan></text>"
-        )
-        y += _TITLE
-        scale = _Scale(scores)
-        out += [grid.numbers(y), grid.boxes(sequence, spans, scores, scale, y)]
+        told = panel.told + (shown if end - start < len(sequence) else "")
+        text, lower = title(panel.name, told, LEFT, y + 14)
+        out.append(text)
+        y += _TITLE + lower
+        scale = _Scale(scores, panel.from_least)
+        out += [grid.numbers(y), grid.boxes(panel.letters or sequence, spans, scores, scale, y)]
         y += grid.rows * _ROW
-        bar = scale.legend(f"scale{i}", panel.legend or scale.meaning(unit), y + 4)
+        bar = scale.legend(f"scale{i}", panel.legend or scale.meaning(panel.unit), y + 4)
         defs.append(bar[0])
         out.append(bar[1])
         y += _LEGEND + _GAP
@@ -126,19 +130,17 @@ def _ink(colour: tuple[int, int, int]) -> str:
     return "#fff" if linear @ (0.2126, 0.7152, 0.0722) < 0.179 else "#1b1f24"
 
 
-def _said(value: float) -> str:
-    return f"{value:.3g}".replace("-", MINUS)
-
-
 class _Scale:
-    """The range of scores: both sides of zero alike, or one side where only that is there."""
+    """The range of scores: both sides of zero alike, or one side where only that is there, which
+    may begin at the least score."""
 
-    def __init__(self, scores: Floats):
-        self.most = float(np.abs(scores).max(initial=0)) or 1.0
-        self.signed = bool((scores < 0).any())
+    def __init__(self, scores: Floats, from_least: bool):
+        self.least = float(scores.min()) if from_least and len(scores) else 0.0
+        self.range = float(np.abs(scores - self.least).max(initial=0)) or 1.0
+        self.signed = bool((scores < self.least).any())
 
     def share(self, score: float) -> float:
-        return score / self.most
+        return (score - self.least) / self.range
 
     def meaning(self, unit: str) -> str:
         return f"blue lowers, orange raises the {unit}" if self.signed else f"score for the {unit}"
@@ -154,7 +156,7 @@ class _Scale:
         labels = "".join(
             f'<text x="{LEFT + wide * i / (len(ends) - 1):.1f}" y="{y + 24:.1f}" '
             f'text-anchor="middle" font-size="11" style="fill:{MUTED}">'
-            f"{_said(share * self.most)}</text>"
+            f"{tick(self.least + share * self.range, 3)}</text>"
             for i, share in enumerate(ends)
         )
         bar = (
@@ -163,6 +165,30 @@ class _Scale:
             f'<text x="{LEFT + wide + 22}" y="{y + 9.5:.1f}">{escape(says)}</text>'
         )
         return f'<linearGradient id="{id}">{stops}</linearGradient>', bar
+
+
+class _Piece(NamedTuple):
+    """What of a stretch lies in a row, and whether it goes on to the left and to the right."""
+
+    row: int
+    left: float
+    right: float
+    from_left: bool
+    to_right: bool
+
+
+def _box(piece: _Piece, y: float) -> str:
+    """A box; a side where the stretch goes on has no edge."""
+    left = piece.left + 0.6 * (not piece.from_left)
+    right = piece.right - 0.6 * (not piece.to_right)
+    top = y + piece.row * _ROW
+    size = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{_BOX}"'
+    if not (piece.from_left or piece.to_right):
+        return f'<rect {size} rx="2"/>'
+    edges = f"M{left:.1f} {top:.1f}H{right:.1f}m0 {_BOX}H{left:.1f}"
+    edges += "" if piece.from_left else f"v-{_BOX}"
+    edges += "" if piece.to_right else f"M{right:.1f} {top:.1f}v{_BOX}"
+    return f'<rect {size} stroke="none"/><path d="{edges}" fill="none"/>'
 
 
 class _Grid:
@@ -179,59 +205,54 @@ class _Grid:
         out = []
         for row in range(self.rows):
             first = self.start + row * LINE_LENGTH
-            if self.tss is None:
-                said = f"{first + 1:,}"
-            else:
-                said = f"{position_of(first, self.tss):+,}".replace("-", MINUS)
             out.append(
                 f'<text x="{LEFT - 8}" y="{y + row * _ROW + 15:.1f}" text-anchor="end" '
-                f'font-size="11" style="fill:{MUTED}">{said}</text>'
+                f'font-size="11" style="fill:{MUTED}">{place(first, self.tss)}</text>'
             )
         return "".join(out)
 
     def boxes(
         self,
-        sequence: str,
+        letters: str,
         spans: NDArray[np.int64],
         scores: Floats,
         scale: _Scale,
         y: float,
     ) -> str:
-        """The boxes of all stretches, and the letters of all bases, those in no box too."""
+        """The boxes of all stretches, and the letters of all places, those in no box too."""
         out, ink = [], dict.fromkeys(range(self.start, self.end), INK)
         for (start, end), score in zip(spans.tolist(), scores.tolist(), strict=True):
             colour = colour_of(scale.share(score))
-            pieces = list(self.pieces(max(start, self.start), min(end, self.end)))
             ink |= dict.fromkeys(range(max(start, self.start), min(end, self.end)), _ink(colour))
-            said = f"{sequence[start:end]} {start + 1:,} to {end:,}: {_said(score)}"
-            drawn = "".join(
-                f'<rect x="{x + 0.6:.1f}" y="{y + row * _ROW:.1f}" width="{wide - 1.2:.1f}" '
-                f'height="{_BOX}" rx="2"/>'
-                for row, x, wide in pieces
-            )
+            said = f"{letters[start:end]} {start + 1:,} to {end:,}: {tick(score, 3)}".lstrip()
+            drawn = "".join(_box(piece, y) for piece in self.pieces(start, end))
             if drawn:
                 out.append(
                     f'<g fill="{_hex(colour)}" stroke="#8a939c" stroke-width=".5">'
                     f"<title>{escape(said)}</title>{drawn}</g>"
                 )
-        return "".join(out) + self.letters(sequence, ink, y)
+        return "".join(out) + self.letters(letters, ink, y)
 
-    def pieces(self, start: int, end: int) -> list[tuple[int, float, float]]:
-        """Row, left edge and width of a stretch's part in each row it touches."""
+    def pieces(self, start: int, end: int) -> list[_Piece]:
+        """A stretch's part in each row it touches; open where it was cut."""
         found = []
-        while start < end:
-            row, column = divmod(start - self.start, LINE_LENGTH)
-            stop = min(end, self.start + (row + 1) * LINE_LENGTH)
-            found.append((row, LEFT + column * self.cell, (stop - start) * self.cell))
-            start = stop
+        at, last = max(start, self.start), min(end, self.end)
+        while at < last:
+            row, column = divmod(at - self.start, LINE_LENGTH)
+            stop = min(last, self.start + (row + 1) * LINE_LENGTH)
+            left = LEFT + column * self.cell
+            right = left + (stop - at) * self.cell
+            found.append(_Piece(row, left, right, at > start, stop < end))
+            at = stop
         return found
 
-    def letters(self, sequence: str, ink: dict[int, str], y: float) -> str:
+    def letters(self, letters: str, ink: dict[int, str], y: float) -> str:
         """The letters, each in the middle of its place, in the ink of its box."""
         out = []
         for row in range(self.rows):
             first = self.start + row * LINE_LENGTH
-            some = range(first, min(first + LINE_LENGTH, self.end))
+            row_end = min(first + LINE_LENGTH, self.end)
+            some = [i for i in range(first, row_end) if letters[i] != " "]
             for colour in sorted({ink[i] for i in some}):
                 at = [i for i in some if ink[i] == colour]
                 places = " ".join(f"{LEFT + (i - first + 0.5) * self.cell:.1f}" for i in at)
@@ -239,6 +260,6 @@ class _Grid:
                     f'<text x="{places}" y="{y + row * _ROW + 15.5:.1f}" text-anchor="middle" '
                     f'font-size="12" font-family="ui-monospace,monospace" '
                     f'style="fill:{colour};pointer-events:none">'
-                    f"{escape(''.join(sequence[i] for i in at))}</text>"
+                    f"{escape(''.join(letters[i] for i in at))}</text>"
                 )
         return "".join(out)

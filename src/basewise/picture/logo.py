@@ -17,15 +17,30 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from basewise.picture.axis import position_ticks
-from basewise.picture.svg import INK, LEFT, LINE, MUTED, RIGHT, WIDTH, Floats, Stretch, page
-from basewise.picture.words import MINUS
+from basewise.picture.svg import (
+    INK,
+    LEFT,
+    LETTER,
+    LINE,
+    MUTED,
+    RIGHT,
+    WIDTH,
+    Floats,
+    Stretch,
+    page,
+    title,
+    wide,
+)
+from basewise.picture.words import tick
 
 __all__ = ["COLOURS", "Track", "best_window", "logo"]
 
 COLOURS = {"A": "#00875f", "C": "#1f62b5", "G": "#c98500", "T": "#b5341c", "N": "#767676"}
 
 _TITLE, _PANEL, _LANE, _STRIP = 30, 88, 17, 40
-_LETTER, _BELOW = 6.8, 52  # width in the title of the axis; height of what is under the panels
+_BELOW = 52  # height of what is under the panels
+_BESIDE, _TICK = 18, 11  # room for the title of the axis; size of its numbers
+_BAR = "bar"
 _TRUTH = "var(--truth,#f4d58d)"
 
 
@@ -38,17 +53,23 @@ class Track(NamedTuple):
         What it is called.
     scores : (b,) float
         Of the bases.
+    unit : str
+        Of the scores.
     told : str
-        What its scores add up to, beside the name.
+        What they add up to, beside the name.
     spread : (b,) float, optional
         How far each score is uncertain, to either side: drawn as a line through the end of its
         letter.
+    letters : bool
+        Whether the scores are those of the sequence's bases; bars are drawn otherwise.
     """
 
     name: str
     scores: Floats
+    unit: str
     told: str = ""
     spread: Floats | None = None
+    letters: bool = True
 
 
 @functools.cache
@@ -95,7 +116,6 @@ def _mass(tracks: Sequence[Floats]) -> Floats:
 def logo(
     sequence: str,
     tracks: Sequence[Track],
-    unit: str,
     *,
     tss: int | None = None,
     truth: Sequence[Stretch] = (),
@@ -109,9 +129,8 @@ def logo(
     sequence : str
         Its b letters.
     tracks : sequence of Track
-        Each has its own vertical scale.
-    unit : str
-        Of the scores.
+        Each has its own vertical scale. A unit that all share is the title of the axis; units that
+        differ stand beside the names.
     tss : int, optional
         0-based index of the +1 base; positions then count from it.
     truth, hits : sequence of (start, end, name)
@@ -127,11 +146,15 @@ def logo(
     """
     every = [track.scores for track in tracks]
     start, end = best_window(every, width)
-    plot = _Plot(start, end, max(end - start, 30))
+    units = {track.unit for track in tracks}
+    if len(units) > 1:
+        tracks = [track._replace(told=f"{track.unit}: {track.told}") for track in tracks]
+    ranges = [_Range(track, start, end) for track in tracks]
+    plot = _Plot(start, end, max(end - start, 30), max(LEFT, *(r.room for r in ranges)))
     y = 4.0
     back, front = [], []
     if end - start < len(sequence):
-        front.append(_strip(_mass(every), start, end, tss, truth, y))
+        front.append(_strip(_mass(every), plot, tss, truth, y))
         y += _STRIP + 22
     lanes = _lanes([s for s in truth if start < s[1] and s[0] < end], plot)
     marks, y = _marks(lanes, plot, y, filled=True)
@@ -141,10 +164,13 @@ def logo(
     front.append(marks)
     top = y + (16 if tss is not None and start <= tss < end else 0)
     y = top
-    for track in tracks:
-        front.append(_panel(track, sequence[start:end], plot, y))
-        y += _TITLE + _PANEL
-    front.append(_upright(unit, top, y, y + _BELOW))
+    for track, its in zip(tracks, ranges, strict=True):
+        text, lower = title(track.name, track.told, plot.left, y + 20)
+        y += _TITLE + lower
+        front += [text, _panel(track, its, sequence[start:end], plot, y)]
+        y += _PANEL
+    if len(units) == 1:
+        front.append(_upright(tracks[0].unit, top, y, y + _BELOW))
     for first, last, _ in truth:
         x0, x1 = plot.edge(first), plot.edge(last)
         if x1 > x0:
@@ -161,7 +187,7 @@ def logo(
 
 def _upright(unit: str, top: float, bottom: float, height: float) -> str:
     """The title of the axis: in the middle of the panels or, if it is longer, of the picture."""
-    long = _LETTER * len(unit)
+    long = LETTER * len(unit)
     middle = (top + bottom) / 2 if long <= bottom - top else height / 2
     squeezed = (
         f' textLength="{height:.0f}" lengthAdjust="spacingAndGlyphs"' if long > height else ""
@@ -175,43 +201,51 @@ def _upright(unit: str, top: float, bottom: float, height: float) -> str:
 class _Plot:
     """Where the bases of a window lie on the page."""
 
-    def __init__(self, start: int, end: int, across: int):
-        self.start, self.end = start, end
-        self.cell = (WIDTH - LEFT - RIGHT) / across
+    def __init__(self, start: int, end: int, across: int, left: float):
+        self.start, self.end, self.left = start, end, left
+        self.cell = (WIDTH - left - RIGHT) / across
 
     def edge(self, index: float) -> float:
         """The left edge of a base, held within the plot."""
-        return LEFT + (min(max(index, self.start), self.end) - self.start) * self.cell
+        return self.left + (min(max(index, self.start), self.end) - self.start) * self.cell
 
     def middle(self, index: int) -> float:
-        return LEFT + (index + 0.5 - self.start) * self.cell
+        return self.left + (index + 0.5 - self.start) * self.cell
 
 
-def _panel(track: Track, letters: str, plot: _Plot, y: float) -> str:
-    scores = track.scores[plot.start : plot.end]
-    spread = np.zeros(len(scores))
-    if track.spread is not None:
-        spread = track.spread[plot.start : plot.end]
-    low = min(float((scores - spread).min()), 0.0)
-    high = max(float((scores + spread).max()), 0.0)
-    if high == low:
-        high = 1.0
-    top, scale = y + _TITLE, (_PANEL - 8) / (high - low)
-    zero = top + high * scale
-    right = plot.edge(plot.end)
+class _Range:
+    """The scores of a track in a window, (w,), how far they reach, and the numbers that say so."""
+
+    def __init__(self, track: Track, start: int, end: int):
+        self.scores = track.scores[start:end]
+        whole = np.zeros(len(track.scores)) if track.spread is None else track.spread
+        self.spread = whole[start:end]
+        low = min(float((self.scores - self.spread).min()), 0.0)
+        self.high = max(float((self.scores + self.spread).max()), 0.0)
+        if self.high == low:
+            self.high = 1.0
+        self.scale = (_PANEL - 8) / (self.high - low)
+        far = [mark for mark in (low, self.high) if abs(mark) * self.scale >= _TICK]
+        self.marks = {mark: tick(mark) for mark in [0.0, *far]}
+
+    @property
+    def room(self) -> float:
+        """What the numbers and the title of the axis need, to the left of the letters."""
+        return _BESIDE + 6 + max(wide(said, _TICK) for said in self.marks.values())
+
+
+def _panel(track: Track, its: _Range, letters: str, plot: _Plot, top: float) -> str:
+    scores, spread, scale = its.scores, its.spread, its.scale
+    zero = top + its.high * scale
+    left, right = plot.edge(plot.start), plot.edge(plot.end)
     out = [
-        f'<text x="{LEFT}" y="{y + 20:.1f}" font-weight="600">{escape(track.name)}'
-        f'<tspan font-weight="400" style="fill:{MUTED}" dx="8">{escape(track.told)}</tspan></text>'
+        f'<text x="{left - 6:.1f}" y="{zero - mark * scale + 4:.1f}" text-anchor="end" '
+        f'font-size="{_TICK}" style="fill:{MUTED}">{said}</text>'
+        for mark, said in its.marks.items()
     ]
-    for mark in sorted({low, 0.0, high}):
-        near_zero = mark != 0 and abs(mark) * scale < 11
-        if not near_zero:
-            label = "0" if mark == 0 else f"{mark:.2g}".replace("-", MINUS)
-            out.append(
-                f'<text x="{LEFT - 6}" y="{zero - mark * scale + 4:.1f}" text-anchor="end" '
-                f'font-size="11" style="fill:{MUTED}">{label}</text>'
-            )
-    out.append(f'<path d="M{LEFT} {zero:.1f}H{right:.1f}" style="stroke:{MUTED};stroke-width:.8"/>')
+    out.append(
+        f'<path d="M{left:.1f} {zero:.1f}H{right:.1f}" style="stroke:{MUTED};stroke-width:.8"/>'
+    )
     drawn: dict[str, list[str]] = {}
     for i, (letter, score) in enumerate(zip(letters, scores, strict=True)):
         height = abs(float(score)) * scale
@@ -219,12 +253,14 @@ def _panel(track: Track, letters: str, plot: _Plot, y: float) -> str:
             x = plot.edge(plot.start + i) + 0.04 * plot.cell
             where = zero - height if score > 0 else zero
             base = letter if letter in COLOURS else "N"
-            drawn.setdefault(base, []).append(
-                f'<use href="#{base}" transform="matrix({0.92 * plot.cell:.3g} 0 0 {height:.3g} '
-                f'{x:.1f} {where:.1f})"/>'
+            size = f"{0.92 * plot.cell:.3g} 0 0 {height:.3g} {x:.1f} {where:.1f}"
+            drawn.setdefault(base if track.letters else _BAR, []).append(
+                f'<use href="#{base}" transform="matrix({size})"/>'
+                if track.letters
+                else f'<rect width="1" height="1" transform="matrix({size})"/>'
             )
     for base, uses in sorted(drawn.items()):
-        colour = f"var(--base-{base.lower()},{COLOURS[base]})"
+        colour = MUTED if base == _BAR else f"var(--base-{base.lower()},{COLOURS[base]})"
         out.append(f'<g style="fill:{colour}">{"".join(uses)}</g>')
     lines = "".join(
         f"M{plot.middle(plot.start + i):.1f} {zero - (score + size) * scale:.1f}"
@@ -254,7 +290,7 @@ def _axis(sequence: str, plot: _Plot, tss: int | None, y: float) -> str:
             f'<text x="{x:.1f}" y="{y + 17:.1f}" text-anchor="middle">{label}</text>'
         )
     said = "base, counted from 1" if tss is None else "position relative to the TSS"
-    middle = (LEFT + plot.edge(plot.end)) / 2
+    middle = (plot.left + plot.edge(plot.end)) / 2
     out.append(
         f'<text x="{middle:.1f}" y="{y + 33:.1f}" text-anchor="middle" '
         f'style="fill:{MUTED}">{said}</text>'
@@ -321,9 +357,7 @@ def _marks(
     return "".join(out), y
 
 
-def _strip(
-    mass: Floats, start: int, end: int, tss: int | None, truth: Sequence[Stretch], y: float
-) -> str:
+def _strip(mass: Floats, plot: _Plot, tss: int | None, truth: Sequence[Stretch], y: float) -> str:
     """The whole sequence in a strip: share of absolute mass, with the window marked."""
     length, floor = len(mass), y + _STRIP
     firsts = list(range(0, length, -(-length // 445)))
@@ -331,7 +365,7 @@ def _strip(
     heights = bars * (_STRIP - 4) / max(float(bars.max()), 1e-300)
 
     def at(index: float) -> float:
-        return LEFT + index / length * (WIDTH - LEFT - RIGHT)
+        return plot.left + index / length * (WIDTH - plot.left - RIGHT)
 
     out = [
         f'<rect x="{at(first):.1f}" y="{y}" width="{at(last) - at(first):.1f}" '
@@ -343,12 +377,12 @@ def _strip(
         for first, last, height in zip(firsts, [*firsts[1:], length], heights, strict=True)
         if height >= 0.3
     )
-    x0, x1 = at(start), at(end)
+    x0, x1 = at(plot.start), at(plot.end)
     out.append(
         f'<path d="{d}" style="fill:{MUTED}"/>'
         f'<rect x="{x0:.1f}" y="{y - 1}" width="{x1 - x0:.1f}" height="{_STRIP + 2}" '
         f'style="fill:none;stroke:{INK};stroke-width:1.3"/>'
-        f'<path d="M{x0:.1f} {floor + 1}L{LEFT} {floor + 16}M{x1:.1f} {floor + 1}'
+        f'<path d="M{x0:.1f} {floor + 1}L{plot.left:.1f} {floor + 16}M{x1:.1f} {floor + 1}'
         f'L{WIDTH - RIGHT} {floor + 16}" style="stroke:{LINE};fill:none"/>'
     )
     if tss is not None:
@@ -356,7 +390,8 @@ def _strip(
             f'<path d="M{at(tss):.1f} {y}v{_STRIP}" style="stroke:{INK};stroke-dasharray:2 3"/>'
         )
     out.append(
-        f'<text x="{LEFT - 6}" y="{y + _STRIP / 2:.1f}" text-anchor="end" font-size="11" '
-        f'style="fill:{MUTED}">whole<tspan x="{LEFT - 6}" dy="13">{length:,} bp</tspan></text>'
+        f'<text x="{plot.left - 6:.1f}" y="{y + _STRIP / 2:.1f}" text-anchor="end" font-size="11" '
+        f'style="fill:{MUTED}">whole<tspan x="{plot.left - 6:.1f}" dy="13">{length:,} bp</tspan>'
+        "</text>"
     )
     return "".join(out)

@@ -19,6 +19,7 @@ __all__ = [
     "percent",
     "quantity",
     "sample",
+    "tick",
 ]
 
 MINUS = "−"
@@ -35,11 +36,23 @@ def number(value: float | None) -> str:
     if math.isinf(value):
         return "∞" if value > 0 else f"{MINUS}∞"
     if value and not 1e-3 <= abs(value) < 1e7:
-        mantissa, _, power = f"{value:.2e}".partition("e")
-        return f"{mantissa} × 10{str(int(power)).translate(_SUPERSCRIPT)}".replace("-", MINUS)
+        return _by_power(value, 3)
     if 0.9995 <= value < 1:  # "1.00" would claim too much
         return f"{value:.4f}" if value < 0.99995 else f">{_SPACE}0.9999"
     return "0" if value == 0 else _fixed(value, _decimals(value))
+
+
+def tick(value: float, digits: int = 2) -> str:
+    """A number beside an axis: `0.5`, `−2`, `1,234`, `2.3 × 10⁻⁹`."""
+    if value and not 1e-3 <= abs(value) < 1e7:
+        return _by_power(value, digits)
+    kept = round(value) if abs(value) >= 10**digits else float(f"{value:.{digits}g}")
+    return f"{kept:,.15g}".replace("-", MINUS)
+
+
+def _by_power(value: float, digits: int) -> str:
+    mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+    return f"{mantissa} × 10{str(int(power)).translate(_SUPERSCRIPT)}".replace("-", MINUS)
 
 
 def _decimals(value: float) -> int:

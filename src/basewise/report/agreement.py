@@ -278,11 +278,11 @@ def _consensus(run: Run) -> list[Block]:
         chosen = int(order[len(order) // 2])
         id, mean, apart = str(own["record_id"].iloc[chosen]), scores[chosen], spread[chosen]
         if id in letters:
-            track = Track(f"consensus of {names}", mean, spread=apart)
+            track = Track(f"consensus of {names}", mean, "scaled score", spread=apart)
             logos.append(
                 Figure(
                     f"{model}, record {id}",
-                    logo(letters[id], [track], "scaled score", tss=tss),
+                    logo(letters[id], [track], tss=tss),
                     f"Logo of the consensus of {names} of {model} on record {id}: "
                     f"{_clear(mean, apart)} clear of 0.",
                     f"Clear of 0: {_clear(mean, apart)}.",

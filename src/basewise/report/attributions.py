@@ -11,9 +11,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from basewise.drawing import logo_of
-from basewise.picture.axis import position_of
+from basewise.picture.axis import place
 from basewise.picture.logo import best_window
-from basewise.picture.words import MINUS, counted, equals, listing, number
+from basewise.picture.words import counted, equals, listing, number
 from basewise.registry import component
 from basewise.report.blocks import Block, Figure, Section, SubHeading, Text
 from basewise.report.draw import Curve, profile
@@ -249,11 +249,11 @@ def _logo(
     window = ""
     if end - start < length:
         window = (
-            f" Letters show positions {_position(start, tss)} to {_position(end - 1, tss)} of "
+            f" Letters show positions {place(start, tss)} to {place(end - 1, tss)} of "
             f"{length:,} bases, where most of the attribution lies; the strip above is the whole."
         )
     peaks = listing(
-        f"{name} at {_position(int(np.abs(t).argmax()), tss)} "
+        f"{name} at {place(int(np.abs(t).argmax()), tss)} "
         f"({first.sequence[int(np.abs(t).argmax())]}, {number(t[np.abs(t).argmax()])})"
         for name, t in zip(stacked, tracks, strict=True)
     )
@@ -265,12 +265,6 @@ def _logo(
         f"{said[:1].upper()}{said[1:]}.{window}" if said else window,
         least_width=760,
     )
-
-
-def _position(index: int, tss: int | None) -> str:
-    if tss is None:
-        return f"{index + 1:,}"
-    return f"{position_of(index, tss):+,}".replace("-", MINUS)
 
 
 def _profiles(run: Run, told: Mapping[str, _Told], target: Target) -> list[Block]:
@@ -294,7 +288,7 @@ def _profiles(run: Run, told: Mapping[str, _Told], target: Target) -> list[Block
             )
         )
         tops = listing(
-            f"{_position(int(c.mean.argmax()), tss)} for {c.name}" for c in curves if len(c.mean)
+            f"{place(int(c.mean.argmax()), tss)} for {c.name}" for c in curves if len(c.mean)
         )
         seen.append(f"{explainer} is highest at {tops}")
     legend = Markup("").join(
