@@ -157,6 +157,12 @@ def test_a_long_sequence_shows_its_window() -> None:
     assert len(bw.draw(attribution("ACGTTGCAAC" * 300, spans, scores), width=90).svg) < len(svg) / 5
 
 
+def test_places_are_counted_as_the_axis_is() -> None:
+    picture = bw.draw(replace(TOKENS, scores=np.array([0.0, 0.0, 1.0])), tss=6, width=4)
+    assert "bases −1 to +3 of 9" in words(picture)
+    assert [title for _, title, _ in boxes(picture)] == ["GCAA −1 to +3: 1"]
+
+
 @given(st.floats(-1, 1))
 def test_colours_go_from_blue_over_white_to_orange(share: float) -> None:
     red, _, blue = colour_of(share)

@@ -96,7 +96,7 @@ def heat_map(
         if (spans[1:, 0] < spans[:-1, 1]).any():
             at = np.arange(len(sequence))
             spans, scores = np.stack([at, at + 1], 1), panel.bases
-        shown = f", bases {start + 1:,} to {end:,} of {len(sequence):,}"
+        shown = f", bases {place(start, tss)} to {place(end - 1, tss)} of {len(sequence):,}"
         told = panel.told + (shown if end - start < len(sequence) else "")
         text, lower = title(panel.name, told, LEFT, y + 14)
         out.append(text)
@@ -224,7 +224,8 @@ class _Grid:
         for (start, end), score in zip(spans.tolist(), scores.tolist(), strict=True):
             colour = colour_of(scale.share(score))
             ink |= dict.fromkeys(range(max(start, self.start), min(end, self.end)), _ink(colour))
-            said = f"{letters[start:end]} {start + 1:,} to {end:,}: {tick(score, 3)}".lstrip()
+            where = f"{place(start, self.tss)} to {place(end - 1, self.tss)}"
+            said = f"{letters[start:end]} {where}: {tick(score, 3)}".lstrip()
             drawn = "".join(_box(piece, y) for piece in self.pieces(start, end))
             if drawn:
                 out.append(
