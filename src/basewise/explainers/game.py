@@ -37,11 +37,16 @@ MOST_CELLS = 1 << 24  # of coalitions that an estimator should ask for at one ti
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What an estimator found: scores (u,), their standard errors, and what else it reports."""
+    """What an estimator found: scores (u,), their standard errors, and what else it reports.
+
+    `freedom` are the degrees of freedom of the errors where few draws are behind them: that many
+    make an interval wider (Student's t).
+    """
 
     scores: Floats
     standard_error: Floats | None = None
     extras: Mapping[str, float] = field(default_factory=dict)
+    freedom: float = np.inf
 
 
 Play = Generator[Bools, Floats, Estimate]

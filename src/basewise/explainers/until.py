@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, PlainValidator
+from scipy.special import stdtrit
 
 from basewise.errors import ConfigError
 from basewise.explainers.game import Estimate, Play
@@ -17,7 +18,7 @@ from basewise.registry import component
 __all__ = ["Stoppable", "Until", "in_rounds"]
 
 GROWTH = 1.5  # of the coalitions from round to round; a round fits everything anew
-NORMAL = 1.959964  # half the width of a 95 % interval, in standard errors
+LEVEL = 0.95  # of the intervals
 
 
 @component
@@ -27,8 +28,10 @@ class Until:
     The intervals are looked at after rounds of evaluations, and each record stops by itself.
     The extras say how it ended: `width` is the width that was reached, `narrow` 1 where that is
     narrow enough. Where the masking draws, its spread is in both; it is not what is waited for,
-    since no evaluation makes it narrower, only more draws do. Intervals at a moment chosen for
-    being narrow are slightly too narrow: they hold about nine truths in ten.
+    since no evaluation makes it narrower, only more draws do. Intervals are Student's where the
+    explainer knows from how few draws its errors come. At a moment chosen for being narrow they
+    are slightly too narrow: over 300 games of 12 units those of the regressions and of orders hold
+    89 to 94 % of the truth; `permutation_shap` says where its own hold least.
 
     Attributes
     ----------
@@ -52,7 +55,8 @@ class Until:
         if estimate.standard_error is None:
             return np.inf
         largest = np.argsort(-np.abs(estimate.scores), kind="stable")[: self.top]
-        return float(2 * NORMAL * estimate.standard_error[largest].max())
+        errors = float(stdtrit(estimate.freedom, (1 + LEVEL) / 2))  # that an interval has each way
+        return float(2 * errors * estimate.standard_error[largest].max())
 
 
 def _until(given: Any) -> Until | None:
