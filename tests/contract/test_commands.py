@@ -1,6 +1,8 @@
 """The command line, as a user meets it: exit codes, one-line errors."""
 
+import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pandas as pd
 import pytest
 
 from basewise.cli import _as_typed, main, progress
+from basewise.cli.components import _described, _tables
 from basewise.data.grammar import PromoterGrammar
 from basewise.errors import ConfigError
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
@@ -159,6 +162,21 @@ def test_list_alone_names_the_tables_and_their_rows(basewise):
     rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert {"explainers", "maskings", "models", "tokenizers", "units"} <= set(rows)
     assert "lime, marginalisation" in rows["explainers"]
+
+
+def test_show_explains_every_setting_once_and_in_order(basewise):
+    for kind, table in _tables().items():
+        for name in table.names():
+            if not dataclasses.is_dataclass(cls := table.get(name)):
+                continue
+            block = _described(cls).partition("Attributes\n----------\n")[2]
+            entries = [line for line in block.splitlines() if re.match(r"\w[\w, ]* : ", line)]
+            named = [each for line in entries for each in line.split(" : ")[0].split(", ")]
+            fields = [field.name for field in dataclasses.fields(cls)]
+            assert [each for each in named if each in fields] == fields, (kind, name)
+    shown = basewise("show", "explainer", "leverage_shap").stdout
+    assert "no\n    wider than 0.1; None spends the whole budget." in shown
+    assert shown.count("masking : Masking\n    How a switched-off unit looks") == 1
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,28 @@ def test_the_cost_is_said_and_nothing_is_written(explain: Any, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("widths", "said"),
+    [
+        ("1e-9", f"0 of {N} records reached the width asked; the others spent their whole budget"),
+        ("1e9", f"{N} of {N} records reached the width asked."),
+    ],
+)
+def test_how_many_records_reached_the_width_is_said(
+    explain: Any, tmp_path: Path, widths: str, said: str
+) -> None:
+    out = tmp_path / "a.parquet"
+    given = ("--explainer", "leverage_shap", "--set", "evaluations=400")
+    assert "width" not in explain(out, *given).err
+    done = explain(out, *given, "--set", f"until={{top=3, width={widths}}}", "--overwrite")
+    found = read_attributions(out)
+    assert [line for line in done.err.splitlines() if line.startswith(said)], done.err
+    reached = {a.extras["narrow"] for a in found}
+    assert reached == {float(widths == "1e9")}
+    widest = max(a.extras["width"] for a in found)
+    assert (f"their widest interval is {widest:.3g}." in done.err) == (widths == "1e-9")
+
+
 @pytest.mark.parametrize("ending", ["svg", "png"])
 def test_a_picture_of_every_record(explain: Any, tmp_path: Path, ending: str) -> None:
     folder = tmp_path / "pictures"

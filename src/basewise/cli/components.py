@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,7 +77,7 @@ def show(
 ) -> None:
     """Show what a component means and every setting with its default."""
     cls = _table(kind).get(name)
-    typer.echo(inspect.getdoc(cls) or cls.__name__)
+    typer.echo(_described(cls))
     if dataclasses.is_dataclass(cls):
         typer.echo("\nDefaults")
         for field in dataclasses.fields(cls):
@@ -92,6 +93,36 @@ def show(
     elif config := getattr(cls, "config_class", None):
         typer.echo(f"\n{inspect.getdoc(config)}\n\nDefaults")
         _echo_network(config, {})
+
+
+_SECTION = r"^\S[^\n]*\n-{3,}$"  # a title, underlined, as numpy's docstrings have them
+_ATTRIBUTES = re.compile(rf"^Attributes\n-+\n(.*?)(?=\n+{_SECTION}|\Z)", re.MULTILINE | re.DOTALL)
+
+
+def _described(cls: type) -> str:
+    """What a component says of itself, with the settings that it shares with others.
+
+    Each is said once, in the order of the settings; its own words come before those of a base.
+    """
+    text = inspect.getdoc(cls) or cls.__name__
+    entries: dict[str, str] = {}  # by name; several names may share one
+    for base in cls.__mro__:
+        said = _ATTRIBUTES.search(inspect.cleandoc(base.__dict__.get("__doc__") or ""))
+        for entry in re.split(r"\n(?=\S)", said[1]) if said else []:
+            names = re.split(r", *", entry.partition(" : ")[0])
+            if not entries.keys() & set(names):
+                entries |= dict.fromkeys(names, entry)
+    if not entries:
+        return text
+    settings = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    named = [setting.name for setting in settings if setting.name in entries]
+    rows = dict.fromkeys(entries[name] for name in (*named, *entries))
+    block = "\n".join(["Attributes", "----------", *rows])
+    if _ATTRIBUTES.search(text):
+        return _ATTRIBUTES.sub(lambda _: block, text)
+    section = re.search(_SECTION, text, re.MULTILINE)
+    at = section.start() if section else len(text)
+    return "\n\n".join(each.strip("\n") for each in (text[:at], block, text[at:]) if each)
 
 
 def _default(field: dataclasses.Field[Any]) -> str:

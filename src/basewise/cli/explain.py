@@ -218,12 +218,15 @@ class _Asked:
                 )
                 for i, some in enumerate(pieces(records, cuts))
             ]
+            progress = _Progress(bar, left)
             try:
-                _make(shards, [each.work for each in cuts], _Progress(bar, left))
+                _make(shards, [each.work for each in cuts], progress)
             except CapabilityError:
                 _forget(folder)
                 raise
             join_attributions(out, [shard.place for shard in shards], mark)
+        if said := progress.widths():
+            terminal.note(said)
 
 
 def _make(shards: list[Shard], works: list[int], progress: _Progress) -> None:
@@ -265,6 +268,8 @@ class _Progress:
         self._bar, self._left, self._records = bar, left, len(left)
         self._done, self._made, self._rest = 0, 0, sum(map(sum, left.values()))
         self._begin = time.perf_counter()
+        self._narrow: list[float] = []
+        self._widest = 0.0
         self._show()
 
     def made(self, found: list[Attribution]) -> None:
@@ -277,7 +282,27 @@ class _Progress:
         for one in found:
             self._rest -= self._left[one.record_id].pop()
             self._done += one.evaluations
+            if "narrow" in one.extras:
+                self._narrow.append(one.extras["narrow"])
+                self._widest = max(self._widest, one.extras["width"])
         self._show()
+
+    def widths(self) -> str:
+        """How many explanations stopped because intervals were as narrow as was asked for.
+
+        Nothing where none was asked to.
+        """
+        if not self._narrow:
+            return ""
+        reached, every = sum(map(bool, self._narrow)), len(self._narrow)
+        what = "records" if every == self._records else "regions"
+        said = f"{reached:,} of {every:,} {what} reached the width asked"
+        if reached == every:
+            return f"{said}."
+        return (
+            f"{said}; the others spent their whole budget, and their widest interval is "
+            f"{self._widest:.3g}. Give a larger budget or width."
+        )
 
     def _show(self) -> None:
         rate = self._made / max(time.perf_counter() - self._begin, 1e-9)

@@ -163,7 +163,13 @@ class ShuffledReference:
 
 @component
 class TokenReference:
-    """One token everywhere, special tokens kept: `mask`, `pad`, `unknown` or the base `n`."""
+    """One token everywhere, special tokens kept.
+
+    Attributes
+    ----------
+    token : str
+        `mask`, `pad`, `unknown`, or `n` for those of a sequence of the base N.
+    """
 
     draws: ClassVar[int] = 1
 

@@ -59,7 +59,13 @@ class Bases:
 
 @component
 class Windows:
-    """Windows of `size` bases side by side; the last may be shorter."""
+    """Windows of `size` bases side by side; the last may be shorter.
+
+    Attributes
+    ----------
+    size : int
+        Bases of a window.
+    """
 
     rest: ClassVar[Rest] = "kept"
 
