@@ -19,7 +19,8 @@ import basewise as bw
 from basewise import store
 from basewise.cli import main
 from basewise.errors import ConfigError, DataError
-from basewise.explainers import shards
+from basewise.explainers import coalitions, shards
+from basewise.explainers.occlusion import Occlusion
 from basewise.models.base_cnn import BaseCnn, BaseCnnConfig
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.store import read_attributions
@@ -280,6 +281,44 @@ def test_too_small_a_budget_is_said_of_the_record_that_needs_most(
         done = explain(out, *budget, sequences=tmp_path / "mixed.fa")
         assert (done.code, said in " ".join(done.err.split())) == (2, True), done.err
         assert not out.parent.exists() or not list(out.parent.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "fits"),
+    [
+        ("leverage_shap", "evaluations", 4100),
+        ("kernel_shap", "evaluations", 4100),
+        ("banzhaf", "evaluations", 4100),
+        ("lime", "samples", 1400),
+    ],
+)
+def test_more_than_memory_holds_is_refused_with_what_fits(
+    method: str, setting: str, fits: int, explain: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(coalitions, "machine_memory", lambda: 2_500_000)
+    for check in ((), ("--check",)):
+        given = ("--explainer", method, *check, "--set")
+        done = explain(tmp_path / "a.parquet", *given, f"{setting}=99999999")
+        assert done.code == 2
+        assert f"Record 'r0': {method}: {setting} = 99999999 of 40 units take up to" in done.err
+        assert (
+            f"GB of memory, and this machine has 0 GB; at most {setting} = {fits} fit." in done.err
+        )
+        assert explain(tmp_path / "a.parquet", *given, f"{setting}={fits}").code == 0
+
+
+def test_memory_that_runs_out_in_a_trial_is_said_of_the_explainer(
+    explain: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    def short(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 55.3 GiB")
+
+    monkeypatch.setattr(Occlusion, "estimate", short)
+    for check in ((), ("--check",)):
+        done = explain(tmp_path / "a.parquet", *check)
+        assert done.code == 2
+        said = "occlusion: memory ran out (Unable to allocate 55.3 GiB); ask for fewer evaluations"
+        assert said in done.err
 
 
 def test_skipping_is_of_rows_that_cannot_be_read_and_the_help_says_so(

@@ -8,9 +8,38 @@ from functools import partial
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+from basewise.errors import CapabilityError
+from basewise.models.memory import machine_memory
 from basewise.types import Bools, Floats, Ints
 
-__all__ = ["PairFit", "fit_pairs", "sandwich", "solver", "spanning", "subsets"]
+__all__ = ["PairFit", "check_fits", "fit_pairs", "sandwich", "solver", "spanning", "subsets"]
+
+
+def check_fits(method: str, setting: str, number: int, u: int, each: float) -> None:
+    """Refuse more coalitions of u units than memory holds, before any of them is drawn.
+
+    Parameters
+    ----------
+    setting : str
+        What asks for so many.
+    each : float
+        Bytes of a coalition and unit, at the peak.
+
+    Raises
+    ------
+    CapabilityError
+        Saying how much memory they take, and how many fit.
+    """
+    held, needed = machine_memory(), number * u * each
+    if needed <= held:
+        return
+    fit = int(held / (u * each))
+    fit -= fit % 10 ** max(len(str(fit)) - 2, 0)
+    raise CapabilityError(
+        f"{method}: {setting} = {number} of {u} units take up to {needed / 1e9:,.0f} GB of memory, "
+        f"and this machine has {held / 1e9:,.0f} GB; at most {setting} = {fit} fit. Give fewer, or "
+        "use larger units (units='windows')."
+    )
 
 
 def subsets(sizes: Ints, u: int, rng: np.random.Generator) -> Bools:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from basewise.errors import ConfigError
-from basewise.explainers.coalitions import fit_pairs, subsets
+from basewise.explainers.coalitions import check_fits, fit_pairs, subsets
 from basewise.explainers.count import Count, at_most, exactly
 from basewise.explainers.game import Estimate, Game, Play
 from basewise.explainers.until import Stoppable, in_rounds
@@ -20,6 +20,8 @@ from basewise.registry import component
 from basewise.types import Bools, Floats, Kind
 
 __all__ = ["KernelShap", "budget_for", "first_round", "gains_of", "pairs_of_size"]
+
+CELL = 15.0  # bytes of a unit of a coalition, at the peak of drawing and fitting pairs (measured)
 
 
 @component
@@ -88,6 +90,8 @@ def budget_for(method: str, evaluations: int | None, u: int, least: int = 4) -> 
     ------
     ConfigError
         If fewer than `least` per unit were given, and not all there are.
+    CapabilityError
+        If they do not fit into memory.
     """
     every: int = 2**u - 2
     if evaluations is None:
@@ -97,7 +101,9 @@ def budget_for(method: str, evaluations: int | None, u: int, least: int = 4) -> 
             f"{method}: evaluations = {evaluations} is too few for {u} units; at least "
             f"{min(least * u, every)} are needed. Give more, or use larger units (units='windows')."
         )
-    return min(evaluations, every)
+    found = min(evaluations, every)
+    check_fits(method, "evaluations", found, u, CELL)
+    return found
 
 
 def pairs(

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from basewise.explainers.coalitions import solver, subsets
+from basewise.explainers.coalitions import check_fits, solver, subsets
 from basewise.explainers.count import Count, at_most
 from basewise.explainers.game import Estimate, Game, Play
 from basewise.explainers.until import Stoppable, in_rounds
@@ -16,6 +16,8 @@ from basewise.registry import component
 from basewise.types import Bools, Floats, Kind
 
 __all__ = ["Lime", "ridge"]
+
+CELL = 42.0  # bytes of a unit of a sample, at the peak of drawing and fitting (measured)
 
 
 @component
@@ -51,6 +53,7 @@ class Lime(Stoppable):
     penalty: Annotated[float, Field(gt=0)] = 1.0
 
     def coalitions(self, units: int) -> Count:
+        check_fits("lime", "samples", self.samples, units, CELL)
         return at_most(min(self.samples + 1, 2**units))
 
     def estimate(self, game: Game, rng: np.random.Generator) -> Play:

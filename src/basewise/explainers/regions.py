@@ -82,15 +82,8 @@ def explain_regions(
             having.setdefault(each, []).append(i)
     with memory_kept():
         for each, rows in having.items():
-            try:
-                own = [records[i] for i in rows]
-                some = explain_in_place(explainer, model, own, each, seed, progress)
-            except MemoryError as error:
-                raise CapabilityError(
-                    f"{Registry.name_of(explainer)}: memory ran out "
-                    f"({' '.join(str(error).split())}); "
-                    "ask for fewer evaluations or samples, or larger units."
-                ) from None
+            own = [records[i] for i in rows]
+            some = explain_in_place(explainer, model, own, each, seed, progress)
             found |= {(i, each): one for i, one in zip(rows, some, strict=True)}
     return [found[i, each] for i, targets in enumerate(places) for each in targets]
 
@@ -107,13 +100,24 @@ def explain_in_place(
 
     They are explained one by one where the model reads tracks from files, whose values stay with
     the place while bases are changed; otherwise together.
+
+    Raises
+    ------
+    CapabilityError
+        If memory runs out.
     """
     found: list[Attribution] = []
-    if model.tracks is None:
-        found += explainer.explain(model, records, target, seed, progress)
-        return found
-    for record in records:
-        found += explainer.explain(model.at(record), [record], target, seed, progress)
+    try:
+        if model.tracks is None:
+            found += explainer.explain(model, records, target, seed, progress)
+            return found
+        for record in records:
+            found += explainer.explain(model.at(record), [record], target, seed, progress)
+    except MemoryError as error:
+        raise CapabilityError(
+            f"{Registry.name_of(explainer)}: memory ran out ({' '.join(str(error).split())}); "
+            "ask for fewer evaluations or samples, or larger units."
+        ) from None
     return found
 
 

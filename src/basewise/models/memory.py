@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
+from pathlib import Path
 
-__all__ = ["memory_kept"]
+__all__ = ["machine_memory", "memory_kept"]
 
 _TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3)
 _MB = 1 << 20
@@ -49,6 +51,16 @@ def memory_kept() -> Iterator[None]:
 def _glibc() -> ctypes.CDLL | None:
     known = platform.system() == "Linux" and platform.libc_ver()[0] == "glibc"
     return ctypes.CDLL(None) if known else None
+
+
+@lru_cache
+def machine_memory() -> int:
+    """Bytes of memory that a process may have: the machine's, or what its container is given."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # there is none, or it is `max`
+            found.append(int(Path("/sys/fs/cgroup", limit).read_text()))
+    return min(found)
 
 
 def _resident() -> int:
