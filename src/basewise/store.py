@@ -412,7 +412,7 @@ def _read(path: Path, schema: str, version: str) -> pa.Table:
     except FileNotFoundError:
         raise StoreError(f"{path} does not exist; run the step that writes it.") from None
     except (pa.ArrowInvalid, OSError) as error:
-        said = str(error).splitlines()[0].rstrip(".")
+        why = str(error).splitlines()[0].rstrip(".")
         if _of_a_run(path):
             remedy = "delete it and run again"
         else:
@@ -421,7 +421,7 @@ def _read(path: Path, schema: str, version: str) -> pa.Table:
         if path.is_file() and not path.read_bytes().startswith(b"PAR1"):
             what = {"attribution": "attributions", "record": "records"}.get(schema, schema)
             raise StoreError(f"{path} is no Parquet file of {what}; {remedy}.") from None
-        raise StoreError(f"{path} is not a whole Parquet file ({said}); {remedy}.") from None
+        raise StoreError(f"{path} is not a whole Parquet file ({why}); {remedy}.") from None
     metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
     said = (metadata.get("basewise.schema"), metadata.get("basewise.version"))
     if said != (schema, version):

@@ -24,7 +24,7 @@ from scipy.linalg import blas, lapack
 
 from basewise.types import Bools, Floats
 
-__all__ = ["Surrogate"]
+__all__ = ["FITTED", "Surrogate"]
 
 Signs = NDArray[np.float32]  # 1 where a unit is present, -1 where it is absent
 
@@ -155,16 +155,14 @@ class Learned(NamedTuple):
     missed : (m,) float
         What it misses of the gain of every pair. Its values are those of all pairs, drawn or
         not. So each pair that was drawn stands for itself, compared with the surrogate, and for
-        those of its kind that were not, compared with the surrogate fitted to the other pairs:
-        there it misses as much as of a pair never seen.
-    counts : (m,) float
-        What the squares of these count in the variance that drawing leaves: the share of the
-        rest, which those of pairs that it was fitted to hold twice already.
+        those of its kind that were not, as `unseen`.
+    unseen : (m,) float
+        What the surrogate fitted to the other pairs misses: as much as of a pair never seen.
     """
 
     scores: Floats
     missed: Floats
-    counts: Floats
+    unseen: Floats
 
 
 class Surrogate:
@@ -200,10 +198,14 @@ class Surrogate:
         return found
 
     @cached_property
-    def _inverse(self) -> Signs:
+    def _covariance(self) -> Signs:
         covariance = self.covariance(self._at, self._at)
         covariance.flat[:: len(self._at) + 1] += NOISE
-        factor, _ = lapack.spotrf(covariance, lower=True, overwrite_a=True)
+        return covariance
+
+    @cached_property
+    def _inverse(self) -> Signs:
+        factor, _ = lapack.spotrf(self._covariance, lower=True)
         lower, _ = lapack.spotri(factor, lower=True, overwrite_c=True)
         return np.ascontiguousarray(np.tril(lower) + np.tril(lower, -1).T)
 
@@ -232,9 +234,10 @@ class Surrogate:
         total : float
             Gain of all units together.
         """
-        unit = float(np.abs(gains).max()) or 1.0  # single precision holds no squares of extremes
+        # Single precision holds no squares of extremes.
+        unit = max(float(np.abs(gains).max()), abs(total)) or 1.0
         found = self._learn(gains / unit, scores / unit, total / unit)
-        return Learned(unit * found.scores, unit * found.missed, found.counts)
+        return Learned(unit * found.scores, unit * found.missed, unit * found.unseen)
 
     def _learn(self, gains: Floats, scores: Floats, total: float) -> Learned:
         m, u = self._signs.shape
@@ -242,22 +245,23 @@ class Surrogate:
             left = gains - self._signs @ scores
             size = float(np.sqrt(np.mean(left**2) / max(1 - u / m, 0.2)))
             if size <= 1e-9:
-                return Learned(scores, left, self._rest)
+                return Learned(scores, left, left)
             level = Level(Waves.along(scores if scores.any() else np.ones(u), self._signs), tilts)
             known = np.append(left[self._some], total - scores.sum()) / size
-            fit = _Waved(self._inverse, level.of(self._at), known)
+            fit = _Waved(self._inverse, self._covariance, level.of(self._at), known)
             scores = scores + size * (fit.weights @ self._shapley + level.shapley(fit.amounts))
         some, weights = self._some, size * fit.weights
         missed, rest = left.copy(), self._rest[some]
-        missed[some] = weights[:-1] * (rest / fit.precision[:-1] + (1 - rest) * NOISE)
-        counts = self._rest.copy()
-        counts[some] = np.divide(1.0, rest, out=np.zeros(len(some)), where=rest > 0)
+        unseen = left.copy()
+        unseen[some] = weights[:-1] / fit.precision[:-1]
         if m > len(some):
             others = np.ones(m, bool)
             others[some] = False
             missed[others] -= self.covariance(self._signs[others], self._at) @ weights
             missed[others] -= size * (level.of(self._signs[others]) @ fit.amounts)
-        return Learned(scores, missed, counts)
+            unseen[others] = missed[others]
+        missed[some] = rest * unseen[some] + (1 - rest) * NOISE * weights[:-1]
+        return Learned(scores, missed, unseen)
 
 
 class _Waved:
@@ -273,16 +277,21 @@ class _Waved:
         The diagonal of the inverse of all together.
     """
 
-    def __init__(self, inverse: Signs, waves: Signs, known: Floats):
+    def __init__(self, inverse: Signs, covariance: Signs, waves: Signs, known: Floats):
         self._inverse, self._pulled = inverse, inverse @ waves
-        alone = inverse @ known.astype(np.float32)
         among = waves.T @ self._pulled
         among.flat[:: len(among) + 1] += 1
         self._factor, _ = lapack.spotrf(among, lower=True, overwrite_a=True)
-        self.weights = (
-            alone - self._pulled @ lapack.spotrs(self._factor, waves.T @ alone, lower=True)[0]
-        )
+        self.weights = self._solved(waves, known)
+        # Single precision leaves a part of the scores over, which would pass for fitted.
+        left = known - covariance @ self.weights - waves @ (waves.T @ self.weights)
+        self.weights = self.weights + self._solved(waves, left)
         self.amounts = waves.T @ self.weights
+
+    def _solved(self, waves: Signs, known: Floats) -> Signs:
+        alone = self._inverse @ known.astype(np.float32)
+        among = lapack.spotrs(self._factor, waves.T @ alone, lower=True)[0]
+        return np.asarray(alone - self._pulled @ among)
 
     @property
     def precision(self) -> Signs:
