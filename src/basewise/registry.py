@@ -8,9 +8,12 @@ the entry-point group `basewise.<kind>s`.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import functools
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, TypeVar, cast, dataclass_transform
@@ -50,7 +53,7 @@ def component(cls: type[T]) -> type[T]:
             if key not in known:
                 raise ConfigError(
                     f"{made.__name__} has no setting {key!r}.{nearest(key, known)} "
-                    f"It has {', '.join(known) or 'no settings'}."
+                    f"It has {', '.join(known) or 'no settings'}.{_within(made, key, settings)}"
                 )
         try:
             validate(self, **settings)
@@ -60,6 +63,28 @@ def component(cls: type[T]) -> type[T]:
 
     made.__init__ = __init__  # type: ignore[method-assign]
     return cast(type[T], made)
+
+
+def _within(made: Any, key: str, settings: Mapping[str, Any]) -> str:
+    """How to give a setting that is of a component inside of this one; empty if it is of none."""
+    for field, table in _tables_of(made):
+        asked = settings.get(field)
+        names = [asked] if isinstance(asked, str) else table.names()
+        having = [name for name in names if key in table.settings(name)]
+        if having:
+            given = {"type": having[-1], key: settings[key]}
+            whose = ", ".join(map(repr, having))
+            return f" It is one of {field} ({whose}), and given in a table: {field}={given}."
+    return ""
+
+
+def _tables_of(made: Any) -> Iterator[tuple[str, Registry]]:
+    """The settings of a component that are components of a table, and that table."""
+    for field, about in made.__pydantic_fields__.items():
+        for rule in about.metadata:
+            table = getattr(getattr(rule, "func", None), "__self__", None)
+            if isinstance(table, Registry):
+                yield field, table
 
 
 def _say(detail: ErrorDetails) -> str:
@@ -133,9 +158,43 @@ class Registry:
         module, _, attribute = self._table[name].partition(":")
         return getattr(import_module(module), attribute)
 
+    def settings(self, name: Any) -> list[str]:
+        """The settings of the component of a name; none where there is no such name."""
+        cls = self.get(name) if name in self._table else None
+        return (
+            [field.name for field in dataclasses.fields(cls)]
+            if dataclasses.is_dataclass(cls)
+            else []
+        )
+
+    def _as_table(self, given: str) -> str:
+        """How to give what `windows:5` or `windows(size=5)` says; empty where it says nothing."""
+        found = re.fullmatch(r"(\w+)\W+(?:(\w+)\s*=\s*)?([\w.]+)\W*", given)
+        settings = self.settings(found[1]) if found else []
+        if not found or not settings:
+            return ""
+        value: Any = found[3]
+        with suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value)
+        table = {"type": found[1], found[2] or settings[0]: value}
+        return f"settings are given in a table: {self.kind.split()[-1]}={table}"
+
     def build(self, given: Any) -> Any:
-        """A component from its name, from a table with `type`, or from itself."""
+        """A component from its name, from a table with `type`, or from itself.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such name or setting, or it is none of these.
+        """
+        if isinstance(given, int | float | list | tuple):
+            raise ConfigError(
+                f"{given!r} is no {self.kind}; give a name or a table with 'type'; one of "
+                f"{', '.join(self.names())}."
+            )
         if isinstance(given, str):
+            if given not in self._table and (said := self._as_table(given)):
+                raise ConfigError(f"{said}.")
             given = {"type": given}
         if not isinstance(given, Mapping):
             return given

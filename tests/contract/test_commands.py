@@ -105,6 +105,9 @@ def test_errors_name_what_a_command_takes(basewise, home, tmp_path):
         ("explain", "use masking='n', or x", "use --set masking=n, or x"),
         ("explain", "as reference=['zero', 'n'].", "as --set \"reference=['zero', 'n']\"."),
         ("explain", "Use precision='full'.", "Use --precision full."),
+        ("explain", "as x={'type': 'y', 'a': [1, 'b']}.", 'as --set \'x={type="y", a=[1, "b"]}\'.'),
+        ("run", "as x={'type': 'y', 'a': True}.", 'as x = {type="y", a=true}.'),
+        ("run", "in Python reference={'type': 'y'}", "in Python reference={'type': 'y'}"),
         ("run", "as reference=['zero', 'n'].", 'as reference = ["zero", "n"].'),
         ("run", "seed = 'x': no", "seed = 'x': no"),
     ],
@@ -220,7 +223,7 @@ def test_a_place_that_cannot_be_written_is_named_as_it_was_given(basewise, home,
 
 def test_memory_that_runs_out_is_one_line(basewise, home, tmp_path):
     arguments = ("--model", home / "model", "--target", "promoter", "-o", tmp_path / "a.parquet")
-    settings = ("--explainer", "lime", "--set", "samples=1_000_000_000_000")
+    settings = ("--explainer", "permutation_shap", "--set", f"evaluations={10**12}")
     done = basewise("explain", home / "three.fa", *arguments, *settings)
     assert done.returncode == 2
     assert "memory ran out" in done.stderr

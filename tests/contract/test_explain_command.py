@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 import signal
 import sys
 from dataclasses import fields
@@ -47,13 +48,13 @@ def explain(home: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Any:
     monkeypatch.setattr(shards, "MOST", 3)
 
     def run(
-        out: Path,
+        out: Path | None,
         *more: object,
         model: object = home / "model",
         sequences: object = home / "seqs.fa",
     ) -> SimpleNamespace:
-        command = ["explain", sequences, "--model", model, "--target", "yes", "-o", out]
-        command += ["--explainer", "occlusion", *more]
+        command = ["explain", sequences, "--model", model, "--target", "yes"]
+        command += [*(["-o", out] if out else []), "--explainer", "occlusion", *more]
         monkeypatch.setattr(sys, "argv", ["basewise", *map(str, command)])
         before = signal.getsignal(signal.SIGINT)
         with pytest.raises(SystemExit) as stop:
@@ -305,6 +306,48 @@ def test_more_than_memory_holds_is_refused_with_what_fits(
             f"GB of memory, and this machine has 0 GB; at most {setting} = {fits} fit." in done.err
         )
         assert explain(tmp_path / "a.parquet", *given, f"{setting}={fits}").code == 0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("units=windows", "size=5"),
+        ("size=5",),
+        ("units=windows:5",),
+        ("units=windows(size=5)",),
+        ("units=windows size=5",),
+    ],
+)
+def test_a_setting_of_units_is_answered_with_one_that_works(
+    explain: Any, tmp_path: Path, given: tuple[str, ...]
+) -> None:
+    done = explain(None, "--check", *(word for each in given for word in ("--set", each)))
+    assert done.code == 2
+    advice = done.err[done.err.index("--set") :].strip().rstrip(".")
+    assert advice == """--set 'units={type="windows", size=5}'"""
+    done = explain(tmp_path / "a.parquet", *shlex.split(advice))
+    assert (done.code, len(read_attributions(tmp_path / "a.parquet")[0].scores)) == (0, 8)
+
+
+def test_help_shows_how_a_setting_inside_of_a_setting_is_given(explain: Any) -> None:
+    said = " ".join(explain(None, "--help").out.split())
+    assert "--set 'units={type=\"windows\",size=5}'." in said
+
+
+def test_what_is_neither_a_name_nor_a_table_is_refused(explain: Any) -> None:
+    done = explain(None, "--check", "--set", "units=5")
+    said = "units = 5: 5 is no kind of units; give a name or a table with 'type'; one of bases, "
+    assert (done.code, said in done.err) == (2, True), done.err
+
+
+def test_a_file_is_needed_unless_the_cost_is_asked(explain: Any, tmp_path: Path) -> None:
+    done = explain(None)
+    assert (done.code, done.err) == (
+        2,
+        "basewise: -o is missing; give the Parquet file to write, or --check.\n",
+    )
+    done = explain(None, "--check")
+    assert (done.code, f"{N * 42}" in done.out) == (0, True)
 
 
 def test_memory_that_runs_out_in_a_trial_is_said_of_the_explainer(

@@ -5,9 +5,11 @@ Heavy libraries are imported inside the commands, so that `--help` is quick.
 
 from __future__ import annotations
 
+import ast
 import errno
 import functools
 import inspect
+import json
 import logging
 import os
 import re
@@ -16,7 +18,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import typer
@@ -120,7 +122,8 @@ def main() -> None:
         sys.exit(2)
 
 
-_ARGUMENT = re.compile(r"\b([a-z_]+)=('[^']*'|\[[^\]]*\])")  # as errors name what to say in Python
+# As errors name what to say in Python.
+_ARGUMENT = re.compile(r"(?<!in Python )\b([a-z_]+)=('[^']*'|\[[^\]]*\]|\{'[^{}]*\})")
 
 
 def _as_typed(error: BasewiseError) -> str:
@@ -141,11 +144,19 @@ def _as_typed(error: BasewiseError) -> str:
         plain = value.strip("'")
         if name in options:
             return f"{options[name]} {plain}"
+        if value.startswith("{"):
+            table = _inline(ast.literal_eval(value))
+            return f"--set '{name}={table}'" if "setting" in options else f"{name} = {table}"
         if "setting" not in options:
             return f"{name} = {value}".replace("'", '"')
         return f"--set {name}={plain}" if plain != value else f'--set "{name}={value}"'
 
     return _ARGUMENT.sub(typed, line)
+
+
+def _inline(table: Mapping[str, Any]) -> str:
+    """A table in one line of TOML."""
+    return f"{{{', '.join(f'{key}={json.dumps(value)}' for key, value in table.items())}}}"
 
 
 def _stopped(*_: object) -> None:

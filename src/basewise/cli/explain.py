@@ -46,7 +46,10 @@ def explain(
         str, typer.Option("--model", help="Folder of a model, or owner/name on the hub.")
     ],
     target: Annotated[str, typer.Option("--target", help="The label to explain, by name.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Parquet file to write.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Parquet file to write; not needed with --check."),
+    ] = None,
     where: Annotated[
         str | None,
         typer.Option(
@@ -60,7 +63,11 @@ def explain(
     ),
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting, as in --set units=bases --set evaluations=512."),
+        typer.Option(
+            "--set",
+            help="A setting of the explainer, as in --set units=bases --set evaluations=512; "
+            "basewise show explainer NAME lists them.",
+        ),
     ] = None,
     precision: Annotated[
         Evaluated, typer.Option("--precision", help="What perturbed rows are evaluated with.")
@@ -86,6 +93,8 @@ def explain(
 
     What is finished is kept beside the file to write, in parts: a run that was interrupted
     continues with the same command.
+
+    What has settings of its own is given as a table: --set 'units={type="windows",size=5}'.
     """
     import shutil
     from dataclasses import replace
@@ -98,9 +107,14 @@ def explain(
     from basewise.models.model import Model
     from basewise.store import check_writable, mark_of
 
-    check_writable(out)
-    if out.suffix not in (".parquet", ".pq"):
-        raise ConfigError(f"-o {out}: scores are written as Parquet; end the name with .parquet.")
+    if out is None and not check:
+        raise ConfigError("-o is missing; give the Parquet file to write, or --check.")
+    if out is not None:
+        check_writable(out)
+        if out.suffix not in (".parquet", ".pq"):
+            raise ConfigError(
+                f"-o {out}: scores are written as Parquet; end the name with .parquet."
+            )
     if picture:
         check_writable(picture / f"1.{picture_format}")
         check_format(f".{picture_format}")
@@ -111,7 +125,7 @@ def explain(
         read_as = loaded.target(replace(read_as, where=_region(where)))
     records = read_file(sequences, sequence, label, on_error)
     asked = _Asked(loaded, checkpoint_folder(model), built, read_as, records, seed)
-    if check:
+    if out is None or check:
         for line in asked.forecast():
             typer.echo(line)
         return
