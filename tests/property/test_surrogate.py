@@ -15,7 +15,16 @@ from basewise.explainers import surrogate as module
 from basewise.explainers.coalitions import fit_pairs
 from basewise.explainers.game import play_one
 from basewise.explainers.leverage_shap import Shared
-from basewise.explainers.surrogate import LENGTH, NOISE, TILTS, WAVES, Level, Surrogate, Waves
+from basewise.explainers.surrogate import (
+    LARGEST,
+    LENGTH,
+    NOISE,
+    TILTS,
+    WAVES,
+    Level,
+    Surrogate,
+    Waves,
+)
 from basewise.models.repeatable import repeatable
 from basewise.types import Bools, Floats
 
@@ -93,11 +102,11 @@ def test_its_shapley_values_are_exact(alone: Callable[..., Surrogate], amount: s
     np.testing.assert_allclose(made._shapley, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("tilts", [0, 3])
-def test_shapley_values_of_levels_are_exact(tilts: int) -> None:
+@pytest.mark.parametrize("tilted", [0, 3])
+def test_shapley_values_of_levels_are_exact(tilted: int) -> None:
     rng = np.random.default_rng(5)
-    level = Level(Waves.along(rng.normal(size=UNITS), signs(30, 1)), tilts)
-    amounts = rng.normal(size=WAVES + tilts * UNITS).astype(np.float32)
+    level = Level.along(rng.normal(size=UNITS), signs(30, 1), tilted)
+    amounts = rng.normal(size=WAVES + TILTS * tilted).astype(np.float32)
     expected = exact(lambda z: level.of(z) @ amounts)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(level.shapley(amounts), expected, atol=1e-5)
@@ -119,11 +128,11 @@ def test_each_pair_is_compared_with_a_fit_to_the_others() -> None:
     known, missed, unseen = made.learn(gains, scores, 1.5)
     at = np.where(np.vstack([half, np.ones(6, bool)]), np.float32(1), np.float32(-1))
     shapley = made._shapley.astype(float)
-    for tilts in (0, TILTS):  # it looks along the scores that a first fit of its own found
+    for tilted in (0, LARGEST):  # it looks along the scores that a first fit of its own found
         left = np.append(gains, 1.5) - at @ scores
         left[-1] = 1.5 - scores.sum()
         size = np.sqrt(np.mean(left[:-1] ** 2) / (1 - 6 / 40))
-        level = Level(Waves.along(scores, at[:-1]), tilts)
+        level = Level.along(scores, at[:-1], tilted)
         waves = level.of(at).astype(float)
         covariance = made.covariance(at, at) + waves @ waves.T
         weights = np.linalg.solve(covariance + NOISE * np.eye(41), left / size)

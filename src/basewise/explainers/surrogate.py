@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack
 
-from basewise.types import Bools, Floats
+from basewise.types import Bools, Floats, Ints
 
 __all__ = ["FITTED", "Surrogate"]
 
@@ -36,7 +36,8 @@ NUMBERED = 0.5  # scores that change in waves along how many units are present
 LEVELS = 0.5  # waves along how much the units present are worth by themselves
 TILTED = 0.3  # scores that change in waves along that
 WAVES = 12  # along each sum
-TILTS = 2  # waves of scores along how much the units are worth: each adds as many as units
+TILTS = 5  # of them, in which scores change: each for each unit takes as long as one of the gain
+LARGEST = 8  # units, by their scores, whose scores change
 LENGTH = 0.5  # along which they are alike, in spreads of the sum
 NODES = 32  # of half of a rule, at most: exact for games of up to four times as many units
 
@@ -91,29 +92,39 @@ class Level(NamedTuple):
     ----------
     waves : Waves
         Along the sum of scores: of the gain.
-    tilts : int
-        How many of them of the score of every unit too.
+    tilted : (t,) int
+        Units whose scores change too, in the first `TILTS` of these waves.
     """
 
     waves: Waves
-    tilts: int
+    tilted: Ints
+
+    @classmethod
+    def along(cls, scores: Floats, signs: Signs, tilted: int) -> Level:
+        """With so many units tilted, those with the largest scores, (u,)."""
+        weights = scores if scores.any() else np.ones(len(scores))
+        largest = np.argsort(-np.abs(weights), kind="stable")[:tilted]
+        return cls(Waves.along(weights, signs), largest)
 
     def of(self, signs: Signs) -> Signs:
-        """All of it at coalitions (n, u), (n, waves + tilts * u)."""
+        """All of it at coalitions (n, u), (n, waves + TILTS * t)."""
         sine, cosine = self.waves.of(signs)
         sine *= LEVELS**0.5
-        if not self.tilts:
+        if not len(self.tilted):
             return sine
-        tilted = (TILTED / signs.shape[1]) ** 0.5 * cosine[:, : self.tilts, None] * signs[:, None]
-        return np.hstack([sine, tilted.reshape(len(signs), -1)])
+        own = (TILTED / signs.shape[1]) ** 0.5 * signs[:, self.tilted]
+        tilts = cosine[:, :TILTS, None] * own[:, None]
+        return np.hstack([sine, tilts.reshape(len(signs), -1)])
 
     def shapley(self, amounts: Signs) -> Floats:
         """Shapley values, (u,), of so much of each."""
         weights, frequencies, size = self.waves
         found = self.waves.shapley(LEVELS**0.5 * amounts[: len(size)])
-        if self.tilts:
-            u, few = len(weights), slice(self.tilts)
-            cosines = (TILTED / u) ** 0.5 * amounts[len(size) :].reshape(self.tilts, u).T
+        if len(self.tilted):
+            cosines = np.zeros((len(weights), TILTS))
+            own = amounts[len(size) :].reshape(TILTS, -1).T
+            cosines[self.tilted] = (TILTED / len(weights)) ** 0.5 * own
+            few = slice(TILTS)
             found += Waves(weights, frequencies[few], size[few]).shapley(cosines=cosines)
         return found
 
@@ -241,14 +252,16 @@ class Surrogate:
 
     def _learn(self, gains: Floats, scores: Floats, total: float) -> Learned:
         m, u = self._signs.shape
-        for tilts in (0, TILTS):  # the second along the scores that the first has found
+        for tilted in (0, LARGEST):  # the second along the scores that the first has found
             left = gains - self._signs @ scores
             size = float(np.sqrt(np.mean(left**2) / max(1 - u / m, 0.2)))
             if size <= 1e-9:
                 return Learned(scores, left, left)
-            level = Level(Waves.along(scores if scores.any() else np.ones(u), self._signs), tilts)
+            level = Level.along(scores, self._signs, tilted)
             known = np.append(left[self._some], total - scores.sum()) / size
-            fit = _Waved(self._inverse, self._covariance, level.of(self._at), known)
+            fit = _Waved(self._inverse, level.of(self._at), known.astype(np.float32))
+            if tilted:
+                fit.refine(self._covariance)
             scores = scores + size * (fit.weights @ self._shapley + level.shapley(fit.amounts))
         some, weights = self._some, size * fit.weights
         missed, rest = left.copy(), self._rest[some]
@@ -277,20 +290,26 @@ class _Waved:
         The diagonal of the inverse of all together.
     """
 
-    def __init__(self, inverse: Signs, covariance: Signs, waves: Signs, known: Floats):
-        self._inverse, self._pulled = inverse, inverse @ waves
+    def __init__(self, inverse: Signs, waves: Signs, known: Signs):
+        self._inverse, self._waves, self._known = inverse, waves, known
+        self._pulled = inverse @ waves
         among = waves.T @ self._pulled
         among.flat[:: len(among) + 1] += 1
         self._factor, _ = lapack.spotrf(among, lower=True, overwrite_a=True)
-        self.weights = self._solved(waves, known)
-        # Single precision leaves a part of the scores over, which would pass for fitted.
-        left = known - covariance @ self.weights - waves @ (waves.T @ self.weights)
-        self.weights = self.weights + self._solved(waves, left)
-        self.amounts = waves.T @ self.weights
+        self.weights = self._solved(known)
 
-    def _solved(self, waves: Signs, known: Floats) -> Signs:
-        alone = self._inverse @ known.astype(np.float32)
-        among = lapack.spotrs(self._factor, waves.T @ alone, lower=True)[0]
+    @property
+    def amounts(self) -> Signs:
+        return np.asarray(self._waves.T @ self.weights)
+
+    def refine(self, covariance: Signs) -> None:
+        """Solve again for what single precision left over, which would pass for fitted."""
+        left = self._known - covariance @ self.weights - self._waves @ self.amounts
+        self.weights = self.weights + self._solved(left)
+
+    def _solved(self, known: Signs) -> Signs:
+        alone = self._inverse @ known
+        among, _ = lapack.spotrs(self._factor, self._waves.T @ alone, lower=True)
         return np.asarray(alone - self._pulled @ among)
 
     @property
