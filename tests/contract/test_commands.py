@@ -105,6 +105,11 @@ def test_errors_name_what_a_command_takes(basewise, home, tmp_path):
         ("explain", "use masking='n', or x", "use --set masking=n, or x"),
         ("explain", "as reference=['zero', 'n'].", "as --set \"reference=['zero', 'n']\"."),
         ("explain", "Use precision='full'.", "Use --precision full."),
+        (
+            "explain",
+            "by Model.load(f, head='x', labels=[1])",
+            "by Model.load(f, head='x', labels=[1])",
+        ),
         ("explain", "as x={'type': 'y', 'a': [1, 'b']}.", 'as --set \'x={type="y", a=[1, "b"]}\'.'),
         ("run", "as x={'type': 'y', 'a': True}.", 'as x = {type="y", a=true}.'),
         ("run", "in Python reference={'type': 'y'}", "in Python reference={'type': 'y'}"),

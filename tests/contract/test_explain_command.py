@@ -26,6 +26,8 @@ from basewise.models.base_cnn import BaseCnn, BaseCnnConfig
 from basewise.models.cnn import CnnConfig, CnnForSequenceClassification
 from basewise.store import read_attributions
 from basewise.tokenize.nucleotide import Nucleotide
+from explained_models import kmer_bert
+from tiny_networks import tiny
 
 N = 7
 
@@ -250,6 +252,30 @@ def test_a_refused_reference_is_followed_by_one_that_works_and_nothing_is_left(
     )
     written = read_attributions(tmp_path / "a.parquet")[0].scores
     np.testing.assert_allclose(found[0].scores, written, atol=1e-5)
+
+
+def test_where_deep_lift_is_refused_its_advice_works(explain: Any, tmp_path: Path) -> None:
+    kmer_bert().save(tmp_path / "bert")
+    label = kmer_bert().labels[-1]
+    given = {"model": tmp_path / "bert"}
+    done = explain(None, "--check", "--target", label, "--explainer", "deep_lift", **given)
+    explainer, setting = re.findall(r"use (--explainer \S+) with (--set \S+)\.$", done.err.strip())[
+        0
+    ]
+    out = tmp_path / "a.parquet"
+    done = explain(out, "--target", label, *explainer.split(), *setting.split(), **given)
+    assert (done.code, read_attributions(out)[0].method) == (0, "integrated_gradients"), done.err
+
+
+def test_a_language_model_is_refused_without_settings_of_an_explainer(
+    explain: Any, tmp_path: Path
+) -> None:
+    tiny("basewise-dnabert2", head="masked_lm").save_pretrained(tmp_path)
+    bw.Model.load(tmp_path, tokenizer=Nucleotide()).save(tmp_path / "saved")
+    done = explain(None, "--check", model=tmp_path / "saved")
+    assert done.code == 2
+    assert "in Python on Model.load(folder, head='sequence_classification'" in done.err
+    assert "--set" not in done.err
 
 
 def test_a_refusal_keeps_parts_that_are_done(

@@ -226,7 +226,8 @@ def test_scores_depend_on_the_record_alone(name: str, make: Any, tokens: int | N
     """Not on neighbours, their order or number, lengths beside it, or the size of batches."""
     some = records((11, 10, 12, 11))
     if name in ONE_HOT_ONLY and make is kmer_bert:
-        with pytest.raises(CapabilityError, match=r"reads tokens; use 'integrated_gradients'"):
+        said = "reads tokens; use explainer='integrated_gradients' with reference='token'"
+        with pytest.raises(CapabilityError, match=said):
             explained(make(), some, built(name))
         return
     alone = [explained(make(), [record], built(name))[0] for record in some]

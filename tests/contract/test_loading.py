@@ -122,7 +122,7 @@ def test_a_foreign_vocabulary_is_refused(tmp_path: Path) -> None:
     assert said_by(StoreError, tmp_path) == (
         f"{tmp_path / 'vocab.txt'} lists 21 tokens ([PAD], [UNK], [CLS], [SEP], [MASK], AA, AC, "
         "...), which are neither DNABERT's k-mers nor those of the Nucleotide Transformer; load "
-        "with tokenizer=..."
+        "it in Python by Model.load(folder, tokenizer=...)."
     )
     assert bw.Model.load(tmp_path, tokenizer=Kmer(k=2)).predict(RECORDS).shape == (3, 2)
 
@@ -133,7 +133,8 @@ def test_without_a_tokenizer_the_network_is_there(tmp_path: Path) -> None:
     assert model.network(input_ids=torch.tensor([[1, 9, 2]])).logits.shape == (1, 3)
     said = (
         f"{tmp_path} holds no tokenizer for the 37 rows of its embedding: put the checkpoint's "
-        "tokenizer.json (byte pairs) or vocab.txt (k-mers) there, or load with tokenizer=..."
+        "tokenizer.json (byte pairs) or vocab.txt (k-mers) there, or load it in Python by "
+        "Model.load(folder, tokenizer=...)."
     )
     for use in (
         lambda: model.predict(RECORDS),
@@ -164,7 +165,7 @@ def test_tokens_are_no_labels(name: str, tmp_path: Path) -> None:
     tiny(name, head=head).save_pretrained(tmp_path)
     model = bw.Model.load(tmp_path, tokenizer=Nucleotide())
     assert (model.labels, model.outputs) == ((), "tokens")
-    said = "This is a language model, whose outputs are tokens and no labels; load it with head="
+    said = r"no labels; train a head of labels on it, .* in Python on Model\.load"
     for use in (
         lambda: model.predict(RECORDS),
         lambda: bw.explain(model, RECORDS, "occlusion", "LABEL_1"),

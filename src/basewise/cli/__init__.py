@@ -122,8 +122,10 @@ def main() -> None:
         sys.exit(2)
 
 
-# As errors name what to say in Python.
-_ARGUMENT = re.compile(r"(?<!in Python )\b([a-z_]+)=('[^']*'|\[[^\]]*\]|\{'[^{}]*\})")
+# As errors name what to say in Python; a call is left as it is.
+_ARGUMENT = re.compile(
+    r"Model\.load\([^)]*\)|(?<!in Python )\b([a-z_]+)=('[^']*'|\[[^\]]*\]|\{'[^{}]*\})"
+)
 
 
 def _as_typed(error: BasewiseError) -> str:
@@ -141,6 +143,8 @@ def _as_typed(error: BasewiseError) -> str:
 
     def typed(found: re.Match[str]) -> str:
         name, value = found.groups()
+        if name is None:
+            return found[0]
         plain = value.strip("'")
         if name in options:
             return f"{options[name]} {plain}"

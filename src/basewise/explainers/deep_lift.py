@@ -62,9 +62,11 @@ class DeepLift(Gradient):
         self, record: Record, tokens: Tokens, x: Tensor, model: Model, rng: np.random.Generator
     ) -> Tensor:
         if not is_one_hot(model):
+            # Shuffles have other tokens, and not every tokenizer has one that hides a base.
+            reference = "zero" if model.tokenizer.mask_id is None else "token"
             raise CapabilityError(
                 f"deep_lift is for networks on one-hot bases, and {model.name} reads tokens; "
-                "use 'integrated_gradients' or 'expected_gradients'."
+                f"use explainer='integrated_gradients' with reference='{reference}'."
             )
         return self.reference.embedded(record, tokens, x, model, rng)
 

@@ -259,7 +259,8 @@ def _head(folder: Path, published: Mapping[str, Any]) -> Head:
                 return head
     raise WeightsError(
         f"{folder / 'config.json'}: architectures = {names}, which names no head that basewise "
-        f"knows (a class ending in {', '.join(HEAD_OF)}); load it with head=... for a new one."
+        f"knows (a class ending in {', '.join(HEAD_OF)}); load it in Python by "
+        "Model.load(folder, head=...) for a new one."
     )
 
 

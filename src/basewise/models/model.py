@@ -491,8 +491,9 @@ class Model:
         """
         if not self.labels_tokens:
             raise CapabilityError(
-                f"{self.name} gives one label for a sequence and none for its bases; load it with "
-                "head='token_classification' and labels=[...] and train that head."
+                f"{self.name} gives one label for a sequence and none for its bases; train a head "
+                'of bases on it, as a model of a study (type "checkpoint") or in Python on '
+                "Model.load(folder, head='token_classification', labels=[...])."
             )
         found = [np.empty((0, len(self.labels)))] * len(records)
         size = BatchSize(self.batch_tokens or 1 << 14)

@@ -27,8 +27,9 @@ ALLOWED: dict[Outputs, tuple[Read, ...]] = {
     "tokens": (),
 }
 LANGUAGE_MODEL = (
-    "This is a language model, whose outputs are tokens and no labels; load it with "
-    "head='sequence_classification' and labels=[...] and train that head."
+    "This is a language model, whose outputs are tokens and no labels; train a head of labels on "
+    'it, as a model of a study (type "checkpoint") or in Python on '
+    "Model.load(folder, head='sequence_classification', labels=[...])."
 )
 SMALLEST = 1e-12  # probabilities are kept this far from 0 and 1 before a logarithm
 

@@ -55,7 +55,7 @@ class NoTokenizer(Tokenizer):
         return CapabilityError(
             f"{self.folder} holds no tokenizer for the {self.rows} rows of its embedding: "
             "put the checkpoint's tokenizer.json (byte pairs) or vocab.txt (k-mers) there, "
-            "or load with tokenizer=..."
+            "or load it in Python by Model.load(folder, tokenizer=...)."
         )
 
 
@@ -112,5 +112,6 @@ def _of_vocabulary(words: list[str], path: Path) -> Tokenizer:
                 return tokenizer
     raise StoreError(
         f"{path} lists {len(words)} tokens ({', '.join(words[:7])}, ...), which are neither "
-        "DNABERT's k-mers nor those of the Nucleotide Transformer; load with tokenizer=..."
+        "DNABERT's k-mers nor those of the Nucleotide Transformer; load it in "
+        "Python by Model.load(folder, tokenizer=...)."
     )
