@@ -56,9 +56,10 @@ def test_copies_share_one_place_and_are_as_the_network_is_when_they_are_made() -
         assert a.data_ptr() == b.data_ptr()
     assert torch.equal(next(second.parameters()), weight.bfloat16())
     weight.data = torch.zeros(weight.shape[0], 2)  # nor does it fit any more
-    assert torch.equal(next(iter(halved(network).parameters())), weight.bfloat16())  # type: ignore[union-attr]
+    third: Any = halved(network)
+    assert torch.equal(next(third.parameters()), weight.bfloat16())
     place = weakref.ref(precision._FEW[weight])
-    del weight, network, first, second
+    del weight, network, first, second, third
     gc.collect()
     assert place() is None
 
