@@ -18,7 +18,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -149,7 +149,8 @@ def _as_typed(error: BasewiseError) -> str:
         if name in options:
             return f"{options[name]} {plain}"
         if value.startswith("{"):
-            table = _inline(ast.literal_eval(value))
+            if (table := _inline(value)) is None:
+                return found[0]
             return f"--set '{name}={table}'" if "setting" in options else f"{name} = {table}"
         if "setting" not in options:
             return f"{name} = {value}".replace("'", '"')
@@ -158,9 +159,14 @@ def _as_typed(error: BasewiseError) -> str:
     return _ARGUMENT.sub(typed, line)
 
 
-def _inline(table: Mapping[str, Any]) -> str:
-    """A table in one line of TOML."""
-    return f"{{{', '.join(f'{key}={json.dumps(value)}' for key, value in table.items())}}}"
+def _inline(said: str) -> str | None:
+    """A dictionary, as Python writes it, in one line of TOML; None where a user wrote none."""
+    try:
+        table = ast.literal_eval(said)
+        rows = [f"{key}={json.dumps(value)}" for key, value in table.items()]
+    except (ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError):
+        return None
+    return f"{{{', '.join(rows)}}}"
 
 
 def _stopped(*_: object) -> None:
